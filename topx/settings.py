@@ -24,6 +24,10 @@ JOBS = {  # state that runs a job -> the kind of SageMaker job, as in "ml.m5.lar
     "train_neighbors": "training job",
     "match_users": "transform job",
 }
+LOG_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +216,9 @@ class Deploy:
     function_memory_mb: int = setting(
         3008, "of the heavy functions; a new account's cap is 3008", low=1024, high=10_240
     )
-    log_retention_days: int = setting(90, "logs of functions and state machine", low=1, high=3653)
+    log_retention_days: int = setting(
+        90, "logs of functions and state machine; a number of days that CloudWatch has", low=1, high=3653
+    )
     keep_intermediates_days: int = setting(
         30, "runs/ objects expire after this, published ones included", low=1, high=3650
     )
@@ -223,6 +229,9 @@ class Deploy:
         """What fits no single field: the table of instance types."""
         if not self.datasets:
             yield "datasets is empty; name at least one, such as ratings"
+        if self.log_retention_days not in LOG_RETENTION_DAYS:
+            known = ", ".join(map(str, LOG_RETENTION_DAYS))
+            yield f"log_retention_days is {self.log_retention_days}; CloudWatch has {known}"
         for job in self.instance_types.keys() - JOBS.keys():
             yield f"instance_types.{job} is unknown; allowed: {', '.join(JOBS)}"
         for job, kind in JOBS.items():
