@@ -79,7 +79,7 @@ class FunctionRights(Construct):
         self._rights.list_runs(role)
         self._rights.read_runs(role, "import/*")
         self._rights.write_runs(role, "published.json")
-        tables = [f"dynamodb:{verb}" for verb in ("ImportTable", "DescribeTable", "DeleteTable", "GetItem")]
+        tables = [f"dynamodb:{verb}" for verb in ("ImportTable", "DeleteTable", "GetItem")]
         allow(role, tables, *self._lists)
         allow(role, ["dynamodb:DescribeImport"], *(f"{table}/import/*" for table in self._lists))
         allow(role, ["sagemaker:DeleteModel"], self._models)

@@ -41,7 +41,7 @@ class Functions(Construct):
         self.evaluate = self._heavy("Evaluate", "RUNS", "LEDGER")
         self.publish = self._light("Publish", 300, "RUNS", "LEDGER")
         self.trigger = self._light("Trigger", 60, "UPLOADS", "LEDGER", "DATASETS")
-        self.settle = self._light("Settle", 60, "LEDGER", "DATASETS", dead_letter_queue=lost)
+        self.settle = self._light("Settle", 60, "LEDGER", "DATASETS", "RUNS", dead_letter_queue=lost)
         self.recommend = self._light("Recommend", 10, "LEDGER", "DATASETS")
 
     def _light(self, name: str, seconds: int, *names: str, **more: Any) -> lambda_.Function:

@@ -53,11 +53,16 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked(cls: type, given: Mapping[str, Any]) -> Any:
     """An instance of a settings class from JSON; raises SettingsRejected with every problem."""
-    problems: list[str] = []
-    built = _build(cls, given, "", problems)
+    built, problems = examined(cls, given)
     if problems:
         raise SettingsRejected(join(problems))
     return built
+
+
+def examined(cls: type, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """An instance of a settings class from what fits, and every problem of what does not."""
+    problems: list[str] = []
+    return _build(cls, given, "", problems), problems
 
 
 def as_json(settings: Any) -> dict[str, Any]:

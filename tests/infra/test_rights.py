@@ -96,7 +96,6 @@ OTHER = {  # role -> action, logs of its own and X-Ray aside -> where
     "FunctionsPublish": {
         "dynamodb:DeleteTable": [TABLES],
         "dynamodb:DescribeImport": [f"{TABLES}/import/*"],
-        "dynamodb:DescribeTable": [TABLES],
         "dynamodb:GetItem": ["<Ledger.Arn>", TABLES],
         "dynamodb:ImportTable": [TABLES],
         "dynamodb:ListImports": ["*"],
