@@ -1,0 +1,1 @@
+"""The core: ratings in, records, matrices, lists and evidence out. No cloud, clock or environment."""

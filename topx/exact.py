@@ -28,15 +28,15 @@ _AUDITED = 64  # answers of each part that are compared with all items
 class Catalogue:
     """The items that may be listed, in column order.
 
-    ids (items,) strings; vectors (items, width) float32 and doubles, the same as float64; positives (items,)
-    int64; popular (items,) int64: the rows, most positives first; position (all items,) int64: the row of
+    ids (items,) strings; vectors (items, width) float32 and doubles, the same as float64; popularity (items,)
+    int64; popular (items,) int64: the rows, most popular first; position (all items,) int64: the row of
     column - U, -1 where it has none.
     """
 
     ids: pa.Array
     vectors: NDArray[np.float32]
     doubles: Floats
-    positives: Ints
+    popularity: Ints
     popular: Ints
     position: Ints
 

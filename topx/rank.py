@@ -68,7 +68,7 @@ def rank(input: Path, output: Path) -> dict[str, int]:
 
     anyone = Lists.empty(np.zeros(1, np.int64), x, popular=np.ones(1, np.bool_))
     anyone.items[0, : len(catalogue.popular)] = catalogue.popular[:x]
-    anyone.scores[0, : len(catalogue.popular)] = catalogue.positives[catalogue.popular[:x]]
+    anyone.scores[0, : len(catalogue.popular)] = catalogue.popularity[catalogue.popular[:x]]
     write_import(output / "import" / f"part-{counts['parts']:05d}.json.gz", ["popular"], anyone, item_ids)
 
     popularity = Lists.empty(judged, x, popular=np.ones(len(judged), np.bool_))
@@ -82,7 +82,7 @@ def rank(input: Path, output: Path) -> dict[str, int]:
 
 def read_catalogue(input: Path) -> Catalogue:
     """The catalogue of a run; raises RunRejected where item matrix and vocabulary disagree."""
-    table = pq.read_table(input / "encoded" / "items.parquet", columns=["id", "rows", "positives"])
+    table = pq.read_table(input / "encoded" / "items.parquet", columns=["id", "rows", "popularity"])
     trained = np.flatnonzero(table["rows"].to_numpy() > 0)
     matrices, labels = [], []
     for path in sorted((input / "matrices" / "items").glob("*.rec")):
@@ -98,13 +98,13 @@ def read_catalogue(input: Path) -> Catalogue:
     vectors = np.concatenate(matrices)
     position = np.full(table.num_rows, -1, np.int64)
     position[trained] = np.arange(len(trained))
-    positives = table["positives"].to_numpy()[trained].astype(np.int64)
+    popularity = table["popularity"].to_numpy()[trained].astype(np.int64)
     return Catalogue(
         ids=table["id"].combine_chunks().take(pa.array(trained)),
         vectors=vectors,
         doubles=vectors.astype(np.float64),
-        positives=positives,
-        popular=np.argsort(-positives, kind="stable"),
+        popularity=popularity,
+        popular=np.argsort(-popularity, kind="stable"),
         position=position,
     )
 
@@ -144,11 +144,11 @@ def _judged(path: Path, user_ids: pa.Array) -> Ints:
 
 
 def _fill_popular(lists: Lists, catalogue: Catalogue, seen: Seen) -> None:
-    """The popularity list wherever `popular` says so, scored by positives."""
+    """The popularity list wherever `popular` says so."""
     rows = np.flatnonzero(lists.popular)
     items = seen.first_unseen(lists.users[rows], catalogue.popular, lists.items.shape[1])
     lists.items[rows] = items
-    lists.scores[rows] = np.where(items >= 0, catalogue.positives[items], 0)
+    lists.scores[rows] = np.where(items >= 0, catalogue.popularity[items], 0)
 
 
 def _random(users: Ints, catalogue: Catalogue, seen: Seen, x: int, seed: int) -> Lists:

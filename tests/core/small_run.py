@@ -31,7 +31,7 @@ class SmallRun:
     seen_all: np.ndarray
     user_rows: np.ndarray
     item_rows: np.ndarray
-    positives: np.ndarray
+    popularity: np.ndarray
 
     def scores(self) -> np.ndarray:
         """(users, items) float64 by the FM formula."""
@@ -42,7 +42,7 @@ class SmallRun:
     def best(self, user: int, seen: np.ndarray, x: int) -> list[tuple[str, float]]:
         """The list of one user by sorting everything: by score, then column; popularity for a cold one."""
         cold = self.user_rows[user] == 0
-        scores = self.positives.astype(float) if cold else self.scores()[user]
+        scores = self.popularity.astype(float) if cold else self.scores()[user]
         free = [i for i in range(len(self.item_ids)) if self.item_rows[i] > 0 and not seen[user, i]]
         return [(self.item_ids[i], scores[i]) for i in sorted(free, key=lambda i: (-scores[i], i))[:x]]
 
@@ -98,7 +98,7 @@ def small_run(
     seen_train[:, list(cold_items)] = False
     item_rows = np.where(np.isin(np.arange(items), cold_items), 0, 5)
     user_rows = np.where(np.isin(np.arange(users), cold_users), 0, 5)
-    positives = np.where(item_rows > 0, (seen_train & (user_rows > 0)[:, None]).sum(axis=0), 0)
+    popularity = np.where(item_rows > 0, (seen_train & (user_rows > 0)[:, None]).sum(axis=0), 0)
     held_out = {
         int(user): int(rng.choice(free))
         for user in np.flatnonzero(user_rows)
@@ -120,7 +120,7 @@ def small_run(
         seen_all=seen_all,
         user_rows=user_rows,
         item_rows=item_rows,
-        positives=positives,
+        popularity=popularity,
     )
     for noun in ("plan", "encoded", "factors"):
         (folder / noun).mkdir(parents=True)
@@ -150,7 +150,7 @@ def _write_encoded(run: SmallRun, held_out: dict[int, int]) -> None:
             "id": run.item_ids,
             "column": users + np.arange(items),
             "rows": run.item_rows,
-            "positives": run.positives,
+            "popularity": run.popularity,
         },
         "held_out": {
             "user_id": pa.array([run.user_ids[user] for user in held_out], pa.string()),
@@ -184,7 +184,7 @@ def _write_encoded(run: SmallRun, held_out: dict[int, int]) -> None:
             "indexed_items": int((run.item_rows > 0).sum()),
             "feature_dim": users + items,
             "rows": 4000,
-            "positives": int(run.positives.sum()),
+            "positives": int(run.popularity.sum()),
             "held_out_users": len(held_out),
             "k": 10,
             "sample_size": 256,

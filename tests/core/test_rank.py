@@ -69,7 +69,7 @@ def test_judged_lists_may_hold_the_held_out_item_published_ones_never(run: Small
 
 
 def test_popularity_and_random_are_judged_on_the_same_users_without_their_train_items(run: SmallRun) -> None:
-    by_positives = sorted(np.flatnonzero(run.item_rows), key=lambda item: (-run.positives[item], item))
+    by_positives = sorted(np.flatnonzero(run.item_rows), key=lambda item: (-run.popularity[item], item))
     for model in ("popularity", "random"):
         judged = lists(run, "evaluated", model)
         assert set(judged) == set(lists(run, "evaluated", "model"))
@@ -150,8 +150,8 @@ def test_a_users_import_line_is_their_list(run: SmallRun) -> None:
     assert set(lines) == {f"user:{name}" for name in run.user_ids} | {"popular"}
     for name, rows in lists(run).items():
         assert lines[f"user:{name}"] == [(row["item_id"], row["score"], row["reason"]) for row in rows]
-    popular = sorted(np.flatnonzero(run.item_rows), key=lambda item: (-run.positives[item], item))[:5]
-    assert lines["popular"] == [(run.item_ids[i], float(run.positives[i]), "popular") for i in popular]
+    popular = sorted(np.flatnonzero(run.item_rows), key=lambda item: (-run.popularity[item], item))[:5]
+    assert lines["popular"] == [(run.item_ids[i], float(run.popularity[i]), "popular") for i in popular]
 
 
 def import_lines(folder: Path) -> dict[str, list[tuple[str, float, str]]]:
