@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 CLOUD_ERRORS = (ClientError, BotoCoreError)  # AWS refused or could not be reached
 ALIVE = {"RUNNING", "PENDING_REDRIVE"}  # of an execution that has not ended
 PARTS = {"wanted": Wanted, "running": Running, "live": Live}
-ONE_THREAD = TransferConfig(use_threads=False)  # for callers that bring their own threads
+# For callers that bring their own threads. A shard goes in one request: it is far below the 5 GB that S3 takes.
+ONE_THREAD = TransferConfig(use_threads=False, multipart_threshold=2**29)
 
 
 @cache

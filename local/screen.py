@@ -13,7 +13,7 @@ from rich.table import Table
 
 from local.story import Outcome, Step, Story
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.4
 
 
 class Screen:

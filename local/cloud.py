@@ -1,0 +1,206 @@
+"""AWS in this process: moto as a server on 127.0.0.1, our seams in it, stacks deployed to it."""
+
+import io
+import logging
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Lock
+from types import TracebackType
+from typing import Any, Self
+from urllib.request import Request, urlopen
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from local import events, functions, gaps, imports, jobs, moto_seams, states
+from local.assembly import Assembly, Stack
+from local.children import Children
+from local.moto_seams import ACCOUNT, REGION
+from local.quotas import Quotas
+from topx.errors import TopxError
+
+KEYS = ("AKIATOPXLOCALOPERATO", "local")  # the operator's: every request of theirs is allowed
+QUALIFIER = "hnb659fds"  # in the names that CDK's bootstrap gives
+ASSETS = f"cdk-{QUALIFIER}-assets-{ACCOUNT}-{REGION}"
+
+
+class NotDeployed(TopxError):
+    """When embedded AWS refuses a stack."""
+
+
+class Cloud:
+    """Embedded AWS as a context: the server runs inside, and nothing is left behind it.
+
+    moto keeps its state in the process, so there is one at a time.
+    """
+
+    _only = Lock()
+
+    def __init__(self, work: Path, logs: Path, *, quotas: Quotas) -> None:
+        self.work, self.logs = work, logs
+        self.quotas = quotas
+        self.children = Children()
+        self.closing = Event()
+        self.endpoint = ""
+        self.assembly: Assembly | None = None
+        self._clients: dict[tuple[str, str | None], Any] = {}
+        self._credentials: dict[str, dict[str, str]] = {}
+        self._making = Lock()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        if not Cloud._only.acquire(blocking=False):
+            raise RuntimeError("embedded AWS already runs in this process; end it first")
+        with ExitStack() as stack:
+            stack.callback(Cloud._only.release)
+            stack.enter_context(_server_log(self.logs / "embedded-aws.log"))
+            modules = tuple(moto_seams.MODULES.original())
+            moto_seams.put(stack, moto_seams.MODULES, lambda: modules)
+            server = moto_seams.SERVER(ip_address="127.0.0.1", port=0, verbose=False)
+            server.start()
+            stack.callback(server.stop)
+            self.endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+            stack.callback(self._forget)
+            imports.install(stack)
+            self.quotas.install(stack)
+            states.install(self, stack)
+            self.events = events.install(self, stack)
+            self.functions = functions.install(self, stack)
+            gaps.install(stack, self.functions.created)
+            self.jobs = jobs.install(self, stack)
+            stack.callback(self._end)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def client(self, service: str, role: str | None = None) -> Any:
+        """A boto3 client of the operator, or of a role assumed at embedded AWS."""
+        with self._making:
+            if (service, role) not in self._clients:
+                keys = self._keys(role)
+                self._clients[service, role] = boto3.client(
+                    service,
+                    endpoint_url=self.endpoint,
+                    region_name=REGION,
+                    aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                    aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+                    config=Config(retries={"total_max_attempts": 1}, read_timeout=900, max_pool_connections=50),
+                )
+            return self._clients[service, role]
+
+    def environment(self, role: str | None = None) -> dict[str, str]:
+        """Environment variables with which a process talks to embedded AWS as the operator or as a role."""
+        with self._making:
+            keys = self._keys(role)
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **keys,
+        }
+
+    def history(self, execution: str) -> list[dict[str, Any]]:
+        """The events of an execution so far, as GetExecutionHistory answers them.
+
+        Straight from the interpreter: asked for through the API twice a second they would cost a third of all
+        that this process does during a run.
+        """
+        machines = moto_seams.MACHINES[ACCOUNT][REGION]
+        events = machines.describe_execution(execution).to_history_output()["events"]
+        return [{**event, "timestamp": datetime.fromisoformat(event["timestamp"])} for event in events]
+
+    def prepare(self, assembly: Assembly) -> None:
+        """What CDK's bootstrap gives an account: a place for assets, and its version."""
+        self.assembly = assembly
+        self.client("ssm").put_parameter(Name=f"/cdk-bootstrap/{QUALIFIER}/version", Value="30", Type="String")
+        self.client("s3").create_bucket(Bucket=ASSETS)
+
+    def deploy(self, stack: Stack) -> dict[str, str]:
+        """Creates the stack with its file assets; returns its outputs."""
+        for asset, path in stack.zips.items():
+            self.client("s3").put_object(Bucket=ASSETS, Key=f"{asset}.zip", Body=_zipped(path))
+        formation = self.client("cloudformation")
+        try:
+            formation.create_stack(
+                StackName=stack.name, TemplateBody=stack.to_create(), Capabilities=["CAPABILITY_NAMED_IAM"]
+            )
+        except (ClientError, BotoCoreError, ResponseParserError) as error:
+            raise NotDeployed(f"stack {stack.name}: {error}; the server's log is in {self.logs}") from error
+        described = formation.describe_stacks(StackName=stack.name)["Stacks"][0]
+        return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
+
+    def _end(self) -> None:
+        """Ends executions, jobs and functions in an order in which none of them starts anything new."""
+        self.closing.set()
+        running = states.stop_all()
+        self.jobs.close()
+        self.functions.close()
+        self.children.end_all()
+        states.wait_for(running)
+        self.events.close()
+
+    def _forget(self) -> None:
+        """Empties moto's state, which would otherwise outlive its server."""
+        for client in self._clients.values():
+            client.close()
+        urlopen(Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()
+
+    def _keys(self, role: str | None) -> dict[str, str]:
+        if role is None:
+            return dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), KEYS, strict=True))
+        if role not in self._credentials:
+            sts = boto3.client(
+                "sts",
+                endpoint_url=self.endpoint,
+                region_name=REGION,
+                aws_access_key_id=KEYS[0],
+                aws_secret_access_key=KEYS[1],
+            )
+            made = sts.assume_role(RoleArn=role, RoleSessionName="local")["Credentials"]
+            sts.close()
+            self._credentials[role] = {
+                "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+                "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+                "AWS_SESSION_TOKEN": made["SessionToken"],
+            }
+        return self._credentials[role]
+
+
+@contextmanager
+def _server_log(file: Path) -> Iterator[None]:
+    """Sends moto's requests and the tracebacks of its errors to a file, not to the terminal."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file)
+    loggers = [logging.getLogger(name) for name in ("moto", "werkzeug")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
+
+
+def _zipped(folder: Path) -> bytes:
+    """The folder as a zip file, uncompressed: it only travels inside this process."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return file.getvalue()

@@ -1,0 +1,142 @@
+"""Lambda: each function runs warm under AWS's own runtime client, from its staged folder, with its own role."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
+from threading import Lock, Semaphore
+from typing import TYPE_CHECKING, Any
+
+from local import moto_seams as moto
+from local.runtime import Answer, Runtime
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+AT_ONCE = 4  # processes of one function; further calls wait, where AWS would start more
+ASYNCHRONOUS_TRIES = 3
+STARTED_EARLY = 2  # functions, in the template's order
+ENDING = Answer(
+    payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "local mode is ending"}', failed=True
+)
+
+
+class Functions:
+    """All deployed functions, called by name."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self._cloud = cloud
+        self._lock = Lock()
+        self._idle: dict[str, list[Runtime]] = {}
+        self._running: set[Runtime] = set()
+        self._slots: dict[str, Semaphore] = {}
+        self._numbers = count(1)
+        self._cold: list[Any] = []
+        self._count = count(1)
+        self._warming = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warming")
+        self._later = ThreadPoolExecutor(max_workers=16, thread_name_prefix="asynchronous-call")
+
+    def call(self, function: Any, payload: bytes) -> Answer:
+        """The answer of one synchronous call; waits while the function is busy AT_ONCE times."""
+        name = function.function_name
+        with self._lock:
+            slot = self._slots.setdefault(name, Semaphore(AT_ONCE))
+        with slot:
+            if self._cloud.closing.is_set():
+                return ENDING
+            runtime = self._take(function)
+            answer = runtime.call(payload)
+            if runtime.process.poll() is None:
+                self._give_back(name, runtime)
+            else:
+                self._drop(runtime)
+        return answer
+
+    def call_later(self, function: Any, payload: bytes) -> None:
+        """Calls asynchronously, and again where the call fails, as AWS does minutes later."""
+
+        def tries() -> None:
+            for _ in range(ASYNCHRONOUS_TRIES):
+                answer = self.call(function, payload)
+                if not answer.failed:
+                    return
+            if not self._cloud.closing.is_set():
+                said = answer.payload.decode(errors="replace")
+                self._cloud.events.lost.append(f"{function.function_name} failed every time with {said[:500]}")
+
+        self._later.submit(tries)
+
+    def created(self, function: Any) -> None:
+        """Notes a new function, and starts the first ones: deploying leaves a core idle."""
+        self._cold.append(function)
+        if next(self._count) <= STARTED_EARLY:
+            self.warm()
+
+    def warm(self) -> None:
+        """Starts a process for each function that has none yet, one after the other, in the background.
+
+        Asked for where a core is idle anyway, so that nobody waits for a function's imports.
+        """
+        cold, self._cold = self._cold, []
+        for function in cold:
+            self._warming.submit(self._warm, function)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self._warming.shutdown(cancel_futures=True)
+        self._later.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            running = list(self._running)
+        for runtime in running:
+            self._drop(runtime)
+
+    def _warm(self, function: Any) -> None:
+        with self._lock:
+            if function.function_name in self._idle or self._cloud.closing.is_set():
+                return
+            runtime = self._start(function)
+            self._idle[function.function_name] = [runtime]
+        runtime.wait_until_ready()
+
+    def _take(self, function: Any) -> Runtime:
+        """An idle process, or a new one."""
+        with self._lock:
+            idle = self._idle.setdefault(function.function_name, [])
+            while idle:
+                runtime = idle.pop()
+                if runtime.process.poll() is None:
+                    return runtime
+            return self._start(function)
+
+    def _start(self, function: Any) -> Runtime:
+        name = function.function_name
+        work = self._cloud.work / "functions" / f"{name}-{next(self._numbers)}"
+        runtime = Runtime(self._cloud, function, self._cloud.logs / "functions" / f"{name}.log", work)
+        self._running.add(runtime)
+        return runtime
+
+    def _give_back(self, name: str, runtime: Runtime) -> None:
+        with self._lock:
+            self._idle.setdefault(name, []).append(runtime)
+
+    def _drop(self, runtime: Runtime) -> None:
+        with self._lock:
+            self._running.discard(runtime)
+        runtime.close()
+
+
+def install(cloud: "Cloud", stack: ExitStack) -> Functions:
+    """Lets every call of a deployed function reach a real process, until `stack` closes."""
+    functions = Functions(cloud)
+
+    def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
+        payload = body.encode() if isinstance(body, str) else (body or b"{}")
+        if request_headers.get("X-Amz-Invocation-Type") == "Event":
+            functions.call_later(self, payload)
+            return b""
+        answer = functions.call(self, payload or b"{}")
+        if answer.failed:
+            response_headers["x-amz-function-error"] = "Unhandled"
+        return answer.payload
+
+    moto.put(stack, moto.INVOKE, invoke)
+    return functions

@@ -1,0 +1,240 @@
+"""SageMaker: moto records the jobs, engines in subprocesses do them, and their ends are SageMaker's."""
+
+import json
+import tarfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import moto_seams as moto
+from local import work
+from local.assembly import NotEmulated
+from local.children import ChildrenEnded
+from local.staging import JobFailed, Staging
+
+if TYPE_CHECKING:
+    from local.cloud import Cloud
+
+REQUEST = {  # what a request may hold; anything else would be ignored here and is refused instead
+    "training": {
+        *("TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig"),
+        *("OutputDataConfig", "ResourceConfig", "StoppingCondition", "Tags", "EnableNetworkIsolation"),
+        "EnableInterContainerTrafficEncryption",
+    },
+    "processing": {
+        *("ProcessingJobName", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources"),
+        *("StoppingCondition", "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "Tags"),
+    },
+    "transform": {
+        *("TransformJobName", "ModelName", "MaxConcurrentTransforms", "MaxPayloadInMB", "BatchStrategy"),
+        *("TransformInput", "TransformOutput", "TransformResources", "Tags"),
+    },
+}
+LONGEST_REASON = 1024
+
+
+class _Stopped(Exception):
+    """When a job is ended from outside; the text is its secondary status."""
+
+
+@dataclass(slots=True)
+class Job:
+    """One job at work. `record` is moto's, from which Describe answers."""
+
+    cloud: "Cloud"
+    kind: str
+    name: str
+    request: dict[str, Any]
+    record: Any
+    seconds: float = 0.0  # of its subprocess
+    stopping: bool = False
+    child: Popen[bytes] | None = None
+    thread: Thread | None = None
+    ended: Event = field(default_factory=Event)
+
+    @property
+    def folder(self) -> Path:
+        """What the container knows as /opt/ml."""
+        return self.cloud.work / "jobs" / self.kind / self.name
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.cloud.logs / "jobs" / f"{self.name}.{self.kind}.log"
+
+    def begin(self) -> None:
+        """Starts the work in a thread."""
+        now = datetime.now(UTC)
+        self._set(creation_time=now, last_modified_time=now, **{f"{self.kind}_start_time": now})
+        self._note("InProgress")
+        self.thread = Thread(target=self._work, name=self.name, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Ends the job as StopTrainingJob and its like do."""
+        self.stopping = True
+        if self.child:
+            self.cloud.children.end(self.child)
+
+    def execute(self, command: list[str], folder: Path) -> int:
+        """Exit code of the job's subprocess, which sees no credentials, as in a network of its own."""
+        limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        start = time.monotonic()
+        self.child = self.cloud.children.start(
+            command, folder=folder, given=self.request.get("Environment", {}), log=self.log
+        )
+        try:
+            code = None if self.stopping else self.child.wait(limit)
+        except TimeoutExpired as error:
+            raise _Stopped("MaxRuntimeExceeded") from error
+        finally:
+            self.cloud.children.end(self.child)
+            self.seconds = time.monotonic() - start
+        if code is None or self.stopping:
+            raise _Stopped("Stopped")
+        return code
+
+    def _work(self) -> None:
+        reason = "InternalServerError: local mode failed; its traceback stands on the terminal"
+        status, detail = "Failed", "Failed"
+        try:
+            role = (
+                self.request.get("RoleArn")
+                or self.cloud.jobs.model(self.request["ModelName"])["ExecutionRoleArn"]
+            )
+            work.DOING[self.kind](self, Staging(self.cloud.client("s3", role)))
+            status, detail, reason = "Completed", "Completed", ""
+        except _Stopped as error:
+            status, detail, reason = "Stopped", str(error), ""
+        except JobFailed as error:
+            reason = str(error)
+        except ClientError as error:
+            reason = f"ClientError: {error}"
+        except (BotoCoreError, OSError, tarfile.TarError, NotEmulated, ChildrenEnded) as error:
+            reason = f"InternalServerError: {error}"
+        finally:
+            self._note(status, detail, reason)
+            self.ended.set()
+
+    def _note(self, status: str, detail: str = "", reason: str = "") -> None:
+        now = datetime.now(UTC)
+        changes: dict[str, Any] = {f"{self.kind}_job_status": status, "last_modified_time": now}
+        if reason:
+            changes["failure_reason"] = reason[:LONGEST_REASON]
+        if status != "InProgress":
+            changes[f"{self.kind}_end_time"] = now
+        if self.kind == "training":
+            changes["secondary_status"] = detail or "Training"
+        self._set(**changes)
+
+    def _set(self, **attributes: Any) -> None:
+        # The status comes last: who sees it sees the rest.
+        for name in sorted(attributes, key=lambda name: name.endswith("_job_status")):
+            setattr(self.record, name, attributes[name])
+
+
+class Jobs:
+    """All jobs of one cloud."""
+
+    def __init__(self, cloud: "Cloud") -> None:
+        self._cloud = cloud
+        self._jobs: dict[tuple[str, str], Job] = {}
+
+    def engine_seconds(self) -> dict[str, float]:
+        """Job name -> seconds of its engine, a subprocess in place of SageMaker's own algorithm."""
+        return {name: job.seconds for (kind, name), job in self._jobs.items() if kind != "processing"}
+
+    def model(self, name: str) -> dict[str, Any]:
+        """DescribeModel's answer."""
+        answer: dict[str, Any] = self._cloud.client("sagemaker").describe_model(ModelName=name)
+        return answer
+
+    def check(self, kind: str, request: dict[str, Any]) -> None:
+        """Raises what the Create call would answer where it refuses."""
+        unknown = request.keys() - REQUEST[kind]
+        if unknown:
+            raise moto.Refusal("ValidationException", f"not emulated locally: {', '.join(sorted(unknown))}")
+        name = request[f"{kind.title()}JobName"]
+        if (kind, name) in self._jobs:
+            text = f"{kind.title()} job names must be unique within an AWS account and region; {name} exists"
+            raise moto.Refusal("ResourceInUse", text)
+        if kind == "transform":
+            try:
+                self.model(request["ModelName"])
+            except ClientError as error:
+                raise moto.Refusal("ValidationException", error.response["Error"]["Message"]) from error
+        machines = (
+            request.get("ResourceConfig")
+            or request.get("TransformResources")
+            or request["ProcessingResources"]["ClusterConfig"]
+        )
+        problem = self._cloud.quotas.problem(kind, machines["InstanceType"], machines["InstanceCount"])
+        if problem:
+            raise moto.Refusal("ResourceLimitExceeded", problem)
+
+    def begin(self, kind: str, request: dict[str, Any], record: Any) -> None:
+        """Starts the work of a job that moto has recorded."""
+        name = request[f"{kind.title()}JobName"]
+        self._jobs[kind, name] = Job(self._cloud, kind, name, request, record)
+        self._jobs[kind, name].begin()
+        self._cloud.functions.warm()
+
+    def wait(self, kind: str, name: str, seconds: float) -> bool:
+        """Whether a job has ended, looked at for some time."""
+        return self._jobs[kind, name].ended.wait(seconds)
+
+    def stop(self, kind: str, name: str) -> None:
+        """Stops a job; one that has ended, or never was, stays as it is."""
+        if (kind, name) in self._jobs:
+            self._jobs[kind, name].stop()
+
+    def close(self) -> None:
+        """Stops all jobs and waits for their ends."""
+        for job in self._jobs.values():
+            job.stop()
+        for job in self._jobs.values():
+            if job.thread:
+                job.thread.join()
+
+
+def install(cloud: "Cloud", stack: ExitStack) -> Jobs:
+    """Lets SageMaker's jobs really run, until `stack` closes."""
+    jobs = Jobs(cloud)
+    stops = {
+        "training": moto.STOP_TRAINING,
+        "processing": moto.STOP_PROCESSING,
+        "transform": moto.STOP_TRANSFORM,
+    }
+    for kind, seam in moto.SAGEMAKER_JOBS.items():
+        moto.put(stack, seam, _creating(jobs, kind, seam.original))
+        moto.put(stack, stops[kind], _stopping(jobs, kind))
+    return jobs
+
+
+def _creating(jobs: Jobs, kind: str, original: Any) -> Any:
+    def create(self: Any) -> Any:
+        request = json.loads(self.body)
+        jobs.check(kind, request)
+        answer = original(self)
+        record = getattr(self.sagemaker_backend, f"{kind}_jobs")[request[f"{kind.title()}JobName"]]
+        if kind == "processing":
+            record.processing_resources = request["ProcessingResources"]
+        jobs.begin(kind, request, record)
+        return answer
+
+    return create
+
+
+def _stopping(jobs: Jobs, kind: str) -> Any:
+    def stop(self: Any) -> Any:
+        jobs.stop(kind, self._get_param(f"{kind.title()}JobName"))
+        return moto.ANSWER(None)
+
+    return stop

@@ -1,0 +1,107 @@
+"""What each kind of SageMaker job does between reading S3 and writing it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local import staging
+from local.assembly import ROOT
+from local.children import PYTHON
+from local.staging import JobFailed, Staging
+
+if TYPE_CHECKING:
+    from local.jobs import Job
+
+ENGINES = {"factorization-machines": "local.engines.fm", "knn": "local.engines.knn"}  # repository -> module
+LONGEST_MESSAGE = 1024
+
+
+def _train(job: "Job", staged: Staging) -> None:
+    request, folder = job.request, job.folder
+    engine = _engine(request["AlgorithmSpecification"]["TrainingImage"])
+    channels = {one["ChannelName"]: one for one in request["InputDataConfig"]}
+    staging.configure(
+        folder,
+        hyperparameters=request.get("HyperParameters", {}),
+        inputdataconfig=channels,
+        resourceconfig={"current_host": "algo-1", "hosts": ["algo-1"]},
+    )
+    for name, channel in channels.items():
+        staged.fetch(channel["DataSource"]["S3DataSource"], folder / "input/data" / name)
+    _run_engine(job, [engine, *(["train"] if engine.endswith("knn") else [])])
+    staging.archive(folder / "model", folder / "sent/output/model.tar.gz")
+    output = request["OutputDataConfig"]
+    staged.send(folder / "sent", f"{output['S3OutputPath'].rstrip('/')}/{job.name}", output.get("KmsKeyId"))
+
+
+def _transform(job: "Job", staged: Staging) -> None:
+    request, folder = job.request, job.folder
+    container = job.cloud.jobs.model(request["ModelName"])["PrimaryContainer"]
+    engine = _engine(container["Image"])
+    staged.fetch_archive(container["ModelDataUrl"], folder / "model")
+    staging.configure(folder, transform=request)
+    staged.fetch(request["TransformInput"]["DataSource"]["S3DataSource"], folder / "input/data")
+    _run_engine(job, [engine, "transform"])
+    output = request["TransformOutput"]
+    staged.send(folder / "output/data", output["S3OutputPath"], output.get("KmsKeyId"))
+
+
+def _process(job: "Job", staged: Staging) -> None:
+    request, folder = job.request, job.folder
+    application = request["AppSpecification"]
+    command = [
+        _moved(word, folder)
+        for word in (*application["ContainerEntrypoint"], *application["ContainerArguments"])
+    ]
+    if command[0] in {"python", "python3"}:
+        command[0] = PYTHON
+    for one in request.get("ProcessingInputs", []):
+        staged.fetch(one["S3Input"], Path(_moved(one["S3Input"]["LocalPath"], folder)))
+    config = request["ProcessingOutputConfig"]
+    outputs = {
+        _moved(one["S3Output"]["LocalPath"], folder): one["S3Output"]["S3Uri"] for one in config["Outputs"]
+    }
+    for path in outputs:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    (folder / "output").mkdir(parents=True, exist_ok=True)
+    assert job.cloud.assembly is not None
+    code = job.execute(command, job.cloud.assembly.staged(application["ImageUri"].rpartition(":")[2]))
+    message = folder / "output/message"
+    if message.is_file():
+        job.record.exit_message = message.read_bytes()[:LONGEST_MESSAGE].decode("utf-8", "ignore")
+    if code:
+        raise JobFailed(f"AlgorithmError: exit code {code}; see {job.log}")
+    for path, uri in outputs.items():
+        staged.send(Path(path), uri, config.get("KmsKeyId"))
+
+
+DOING: dict[str, Callable[["Job", Staging], None]] = {
+    "training": _train,
+    "transform": _transform,
+    "processing": _process,
+}
+
+
+def _engine(image: str) -> str:
+    """The module that stands in for an image."""
+    repository = image.partition("/")[2].partition(":")[0]
+    if repository not in ENGINES:
+        raise JobFailed(f"ClientError: image {image} has no local engine; there are {', '.join(ENGINES)}")
+    return ENGINES[repository]
+
+
+def _run_engine(job: "Job", words: list[str]) -> None:
+    code = job.execute([PYTHON, "-m", *words, str(job.folder)], ROOT)
+    if code:
+        failure = job.folder / "output/failure"
+        text = (
+            failure.read_text("utf-8")
+            if failure.is_file()
+            else f"AlgorithmError: exit code {code}; see {job.log}"
+        )
+        raise JobFailed(text)
+
+
+def _moved(path: str, folder: Path) -> str:
+    """A container's path below /opt/ml as one below the job's folder."""
+    return f"{folder}/{path.removeprefix('/opt/ml/')}" if path.startswith("/opt/ml/") else path

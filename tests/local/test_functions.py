@@ -1,0 +1,93 @@
+"""Functions run as AWS runs them: warm, with their own role and limits, failing under AWS's names."""
+
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.local.conftest import Small
+
+
+def test_a_function_stays_warm(small: Small) -> None:
+    first, _ = small.call("Answer", {"n": 1})
+    second, _ = small.call("Answer", {"n": 2})
+    assert second["event"] == {"n": 2}
+    assert second["pid"] == first["pid"] != os.getpid()
+    assert second["calls"] == first["calls"] + 1
+
+
+def test_a_function_runs_from_its_staged_folder_with_its_own_environment(small: Small) -> None:
+    answer, _ = small.call("Answer", {})
+    environment = answer["environment"]
+    assert answer["folder"].endswith("asset.code")
+    assert environment["GREETING"] == "hello"
+    assert environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "256"
+    assert environment["AWS_LAMBDA_LOG_FORMAT"] == "JSON"
+    assert environment["AWS_ENDPOINT_URL"] == small.cloud.endpoint
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["TMPDIR"].startswith(str(small.cloud.work))
+    assert 10_000 < answer["left"] <= 20_000
+
+
+def test_an_image_function_runs_its_command_from_the_staged_image(small: Small) -> None:
+    answer, failed = small.call("Heavy", {"n": 1})
+    assert not failed
+    assert answer["folder"].endswith("asset.image")
+
+
+def test_a_function_has_the_credentials_of_its_own_role(small: Small) -> None:
+    arn, _ = small.call("Whoami", {})
+    assert f":assumed-role/{small.names['Role']}/" in arn
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "text"),
+    [
+        ("raise", "LookupError", "nothing there"),
+        ("exit", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
+        ("kill", "Runtime.ExitError", "Runtime exited with error: signal: killed"),
+        ("sleep", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
+        ("nan", "Runtime.MarshalError", "not JSON compliant"),
+    ],
+)
+def test_what_goes_wrong_has_the_name_that_aws_gives_it(small: Small, event: str, kind: str, text: str) -> None:
+    answer, failed = small.call("Break", event)
+    assert failed
+    assert answer["errorType"] == kind
+    assert text in answer["errorMessage"]
+    assert small.call("Break", "fine") == ("fine", False)  # the next call finds a fresh process
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is watched on Linux only")
+def test_a_function_above_its_memory_is_killed(small: Small) -> None:
+    answer, _ = small.call("Break", "memory")
+    assert answer["errorType"] == "Runtime.ExitError"
+
+
+def test_a_handler_that_cannot_be_imported_says_so(small: Small) -> None:
+    answer, failed = small.call("Missing", {})
+    assert failed
+    assert answer["errorType"] == "Runtime.ImportModuleError"
+    assert "nowhere" in answer["errorMessage"]
+
+
+def test_concurrent_calls_have_a_process_each(small: Small) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        answers = pool.map(lambda _: small.call("Heavy", {"wait": 0.5}), range(3))
+        assert len({answer["pid"] for answer, _ in answers}) == 3
+
+
+def test_an_asynchronous_call_is_tried_three_times(small: Small) -> None:
+    log = small.cloud.logs / "functions" / f"{small.names['Break']}.log"
+    before = log.read_text().count("nothing there") if log.exists() else 0
+    answer = small.cloud.client("lambda").invoke(
+        FunctionName=small.names["Break"], InvocationType="Event", Payload=json.dumps("raise").encode()
+    )
+    assert answer["StatusCode"] == 202
+    deadline = time.monotonic() + 10
+    while log.read_text().count("nothing there") - before < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
