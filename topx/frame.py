@@ -1,11 +1,10 @@
-"""One record of recordIO-protobuf: where its data stands among the bytes that frame it.
+"""One record of recordIO-protobuf, taken apart by hand.
 
 A frame is magic, length of the payload (both u32, little endian), payload, zero padding to four bytes. A
 payload is a protobuf `Record`: one Float32 tensor under features["values"], sparse where it has keys and a
 shape, and as label one Float32 number under label["values"]. All its fields are length-delimited.
 """
 
-import struct
 from dataclasses import dataclass
 
 MAGIC = 0xCED7230A
@@ -16,47 +15,39 @@ _Span = tuple[int, int]  # begin and end in the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """The layout of all frames that agree in every byte outside their data.
+class Frame:
+    """Where the data of a record stands.
 
-    `spans` holds begin and end of "values", "keys" and "label" in the frame, of those that it has.
+    `spans` holds begin and end of "values", "keys" and "label" in the frame, (0, 0) of what it does not have.
     """
 
-    frame: bytes
     shape: int | None  # None: a dense row
     spans: dict[str, _Span]
 
     @property
+    def labelled(self) -> bool:
+        """Whether the record has a label."""
+        return self.spans["label"] != (0, 0)
+
+    @property
     def nnz(self) -> int:
         """The count of values."""
-        begin, end = self.spans.get("values", (0, 0))
+        begin, end = self.spans["values"]
         return (end - begin) // 4
 
+    def check(self, first: "Frame") -> None:
+        """Raises ValueError where the record cannot stand in one file with this first one."""
+        same = self.shape == first.shape and (self.shape is not None or self.nnz == first.nnz)
+        if not same or self.labelled != first.labelled:
+            raise ValueError(f"it is {self}; the first record is {first}")
 
-def lay_out(nnz: int, key_bytes: int, shape: int | None, labelled: bool) -> Layout:
-    """The layout that the SageMaker SDK v2 writes: fields in the order of their numbers, no empty ones.
-
-    Raises ValueError where the row is too long for a record.
-    """
-    values = _field(1, bytes(4 * nnz)) if nnz else b""
-    keys = _field(2, bytes(key_bytes)) if key_bytes else b""
-    tensor = values + keys + (b"" if shape is None else _field(3, varint(shape)))
-    features = _entry(1, tensor)
-    payload = features + (_entry(2, _field(1, bytes(4))) if labelled else b"")
-    if len(payload) > LONGEST:
-        raise ValueError(f"its {nnz} values take {len(payload)} bytes; a record has at most {LONGEST}")
-    end = 8 + len(features) - len(tensor) + len(values)
-    spans = {
-        "values": (end - 4 * nnz, end),
-        "keys": (end + len(keys) - key_bytes, end + len(keys)),
-        "label": (8 + len(payload) - 4 * labelled, 8 + len(payload)),
-    }
-    frame = struct.pack("<II", MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
-    return Layout(frame=frame, shape=shape, spans=_filled(spans))
+    def __str__(self) -> str:
+        kind = f"dense with {self.nnz} values" if self.shape is None else f"sparse with the shape {self.shape}"
+        return f"{kind} and {'a' if self.labelled else 'no'} label"
 
 
-def take_apart(frame: bytes) -> Layout:
-    """The layout of a frame, whoever wrote it.
+def take_apart(frame: bytes) -> Frame:
+    """Where the data of the frame stands, whoever wrote it.
 
     Magic and length are taken as right; what the keys say is not looked at. Raises ValueError that says
     what is wrong with the frame.
@@ -66,42 +57,23 @@ def take_apart(frame: bytes) -> Layout:
         raise ValueError(f"its padding is {frame[end:].hex()}; padding is zero")
     record = _fields(frame, (8, end))
     features = _tensor(frame, record.get(1, []), "features")
-    spans = {"values": features.get(1, (0, 0)), "keys": features.get(2, (0, 0))}
+    values, keys, label = features.get(1, (0, 0)), features.get(2, (0, 0)), (0, 0)
     if 2 in record:
-        spans["label"] = _tensor(frame, record[2], "label").get(1, (0, 0))
-        if (size := spans["label"][1] - spans["label"][0]) != 4:
+        label = _tensor(frame, record[2], "label").get(1, (0, 0))
+        if (size := label[1] - label[0]) != 4:
             raise ValueError(f"its label has {size} bytes; a label is one Float32 number")
-    if (size := spans["values"][1] - spans["values"][0]) % 4:
+    if (size := values[1] - values[0]) % 4:
         raise ValueError(f"its values have {size} bytes; Float32 numbers have 4 each")
-    spans = _filled(spans)
     shape = _shape(frame, features[3]) if 3 in features else None
-    if "keys" in spans and shape is None:
+    if keys[0] < keys[1] and shape is None:
         raise ValueError("it has keys but no shape; a sparse row names its feature_dim as shape")
-    if "values" in spans and "keys" not in spans and shape is not None:
+    if values[0] < values[1] and keys[0] == keys[1] and shape is not None:
         if shape != size // 4:
             raise ValueError(
                 f"it has {size // 4} values, no keys and the shape {shape}; one key belongs to each value"
             )
         shape = None
-    return Layout(frame=frame, shape=shape, spans=spans)
-
-
-def _filled(spans: dict[str, _Span]) -> dict[str, _Span]:
-    return {name: (begin, end) for name, (begin, end) in spans.items() if begin < end}
-
-
-def varint(number: int) -> bytes:
-    """The number (>= 0) in seven bits a byte, the low ones first."""
-    digits = [number >> shift & 127 for shift in range(0, max(1, number.bit_length()), 7)]
-    return bytes([digit | 128 for digit in digits[:-1]] + digits[-1:])
-
-
-def _field(number: int, body: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + varint(len(body)) + body
-
-
-def _entry(number: int, tensor: bytes) -> bytes:
-    return _field(number, _field(1, b"values") + _field(2, _field(2, tensor)))
+    return Frame(shape=shape, spans={"values": values, "keys": keys, "label": label})
 
 
 def _integer(frame: bytes, begin: int, end: int) -> tuple[int, int]:

@@ -1,19 +1,33 @@
-"""Runs of recordIO frames, vectorised: filled with data, and taken apart again.
+"""Many records of recordIO-protobuf at once, in the bytes that the SageMaker SDK v2 writes.
 
-Rows with equally many values and equally many bytes of keys have one layout (`frame.py`): they are one kind
-of row. Writing copies the template of each row's kind and fills in the data. Reading takes one frame of each
-kind apart, which checks it, and reads every frame that equals it outside the data at the same places.
+Rows with equally many values and equally many bytes of keys have one layout: they are one kind of row.
+Writing copies the frame of each row's kind and fills in the data. Reading goes backwards: the length of a
+frame and its count of values give the kind, and where the frame agrees with that kind's outside the data, the
+data is where the kind has it. The few frames that do not agree are taken apart one by one.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from topx.frame import LONGEST, MAGIC, Layout, take_apart, varint
+from topx import varint
+from topx.frame import LONGEST, MAGIC, Frame, take_apart
+from topx.pieces import Bytes, Places, copy, groups, windows
 
-Bytes = NDArray[np.uint8]
-Places = NDArray[np.int64]
+Spans = dict[str, tuple[Places, Places]]  # begins and lengths of "values", "keys" and "label"
+
+_LABEL = bytes.fromhex("12120a0676616c756573120812060a04")  # all of a label but its number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kinds:
+    """Kinds of rows: their frames, one after the other and without data, and where it belongs in each."""
+
+    frames: Bytes
+    heads: Places
+    payloads: Places  # bytes
+    spans: Spans  # begins from the frame's head
 
 
 class Damaged(Exception):
@@ -24,33 +38,69 @@ class Damaged(Exception):
         self.row = row
 
 
-def groups(codes: NDArray[Any]) -> list[Places]:
-    """The places of equal codes, ascending in each group; codes is not empty."""
+def distinct(codes: Places) -> tuple[Places, Places]:
+    """(values, which): the distinct codes (at least one), ascending, and for each code its place there."""
     low, high = int(codes.min()), int(codes.max())
-    if low == high:
-        return [np.arange(codes.size)]
-    narrow = (codes - low).astype(np.uint16) if high - low < 1 << 16 else codes  # 16 bits sort by radix
-    order = np.argsort(narrow, kind="stable")
-    ordered = narrow[order]
-    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
+    if high - low >= 1 << 16:
+        values, which = np.unique(codes, return_inverse=True)
+        return values, which
+    present = np.flatnonzero(np.bincount(codes - low))
+    places = np.empty(high - low + 1, np.int64)
+    places[present] = np.arange(present.size)
+    return present + low, places[codes - low]
 
 
-def spans(layouts: list[Layout], kinds: Places, name: str) -> tuple[Places, Places]:
-    """(begins, lengths) in bytes of that data within the frame of each row."""
-    table = np.array([layout.spans.get(name, (0, 0)) for layout in layouts])
-    return table[:, 0][kinds], (table[:, 1] - table[:, 0])[kinds]
+def lay_out(nnz: Places, key_bytes: Places, shape: int | None, labelled: bool) -> Kinds:
+    """The kinds of rows with so many values and bytes of keys, both (kinds,); dense without a shape.
+
+    Fields stand in the order of their numbers, empty ones are left out. Raises ValueError where a row is too
+    long for a record.
+    """
+    tail = _shape_field(shape) + (_LABEL if labelled else b"")
+    label = 4 * labelled
+    counted, keyed = np.where(nnz > 0, _field(4 * nnz), 0), np.where(key_bytes > 0, _field(key_bytes), 0)
+    tensor = counted + keyed + len(_shape_field(shape))
+    value = _field(tensor)
+    entry = 8 + _field(value)
+    payloads = _field(entry) + (len(_LABEL) + label if labelled else 0)
+    if payloads.max() > LONGEST:
+        raise ValueError(f"{nnz.max()} values take {payloads.max()} bytes; a record has at most {LONGEST}")
+    sizes = 8 + (payloads + 3) // 4 * 4
+    heads = np.cumsum(sizes) - sizes
+    ends = 8 + payloads - len(tail) - label  # of the keys
+    keys = ends - key_bytes
+    values = ends - keyed - 4 * nnz
+
+    frames = np.zeros(sizes.sum(), np.uint8)
+    words = frames.view("<u4")
+    words[heads // 4], words[heads // 4 + 1] = MAGIC, payloads
+    numbers = np.empty((nnz.size, 16), np.int64)
+    numbers[:] = [0x0A, 0, 0x0A, 6, *b"values", 0x12, 0, 0x12, 0, 0x0A, 0]
+    numbers[:, [1, 11, 13, 15]] = np.column_stack([entry, value, tensor, 4 * nnz])
+    used = np.ones(numbers.shape, bool)
+    used[nnz == 0, 14:] = False
+    copy(frames, heads + 8, varint.encoded(numbers[used]), None, values - 8)
+    numbers = np.column_stack([np.full(nnz.size, 0x12), key_bytes])[key_bytes > 0]
+    copy(frames, heads + values + 4 * nnz, varint.encoded(numbers.reshape(-1)), None, keyed - key_bytes)
+    lengths = np.full(nnz.size, len(tail))
+    copy(frames, heads + ends, np.frombuffer(tail, np.uint8), np.zeros(nnz.size, np.int64), lengths)
+    spans = {
+        "values": (values, 4 * nnz),
+        "keys": (keys, key_bytes),
+        "label": (8 + payloads - label, np.full(nnz.size, label)),
+    }
+    return Kinds(frames=frames, heads=heads, payloads=payloads, spans=spans)
 
 
-def filled(layouts: list[Layout], kinds: Places, data: dict[str, Bytes]) -> Bytes:
+def filled(kinds: Kinds, which: Places, data: dict[str, Bytes]) -> Bytes:
     """The frames of rows of these kinds, with their data, which stand in the order of the rows."""
-    sizes = np.array([len(layout.frame) for layout in layouts])
-    heads = np.cumsum(sizes[kinds]) - sizes[kinds]
-    frames = np.empty(sizes[kinds].sum(), np.uint8)
-    templates = np.frombuffer(b"".join(layout.frame for layout in layouts), np.uint8)
-    _copy(frames, None, templates, (np.cumsum(sizes) - sizes)[kinds], sizes[kinds])
+    sizes = (8 + (kinds.payloads + 3) // 4 * 4)[which]
+    heads = np.cumsum(sizes) - sizes
+    frames = np.empty(sizes.sum(), np.uint8)
+    copy(frames, None, kinds.frames, kinds.heads[which], sizes)
     for name, stream in data.items():
-        begins, lengths = spans(layouts, kinds, name)
-        _copy(frames, heads + begins, stream, None, lengths)
+        begins, lengths = kinds.spans[name]
+        copy(frames, heads + begins[which], stream, None, lengths[which])
     return frames
 
 
@@ -80,119 +130,133 @@ def scan(raw: Bytes) -> tuple[Places, int, str]:
     return 4 * np.concatenate(kept), 4 * end, damage
 
 
-def taken_apart(
-    raw: Bytes, heads: Places, form: Layout | None
-) -> tuple[list[Layout], Places, dict[str, Bytes]]:
-    """(layouts, kinds, data) as `filled` takes them, of the frames that begin at heads and fill raw.
+def opened(raw: Bytes, heads: Places, row: int) -> Frame:
+    """The frame of one row, taken apart by hand. Raises Damaged."""
+    end = heads[row + 1] if row + 1 < heads.size else raw.size
+    try:
+        return take_apart(raw[heads[row] : end].tobytes())
+    except ValueError as error:
+        raise Damaged(row, error) from error
 
-    All have the form of the first record of the file: its shape or its width, and labels or none. Raises
+
+def located(raw: Bytes, heads: Places, first: Frame) -> Spans:
+    """Where the data of each row stands in raw, which the frames at heads fill.
+
+    All have the shape or the width of the first record of the file, and labels where it has one. Raises
     Damaged.
     """
-    layouts: list[Layout] = []
-    alike: list[tuple[Places, NDArray[np.void]]] = []  # by layout: rows, their frames
-    kinds, rows = np.empty(heads.size, np.int64), np.arange(heads.size)
-    codes = lengths = raw.view("<u4")[heads // 4 + 1].astype(np.int64)
-    for turn in range(3):  # told apart by their length, then by their count of values too, then one by one
-        left = [rows[:0]]
-        for group in sorted(groups(codes), key=lambda group: int(group[0])):
-            own = rows[group]
-            frames = _windows(raw, 8 + (int(lengths[own[0]]) + 3) // 4 * 4)[heads[own]]
-            try:
-                layout = take_apart(frames[0].tobytes())
-                form = form or layout
-                _check_form(layout, form)
-            except ValueError as error:
-                raise Damaged(int(own[0]), error) from error
-            kinds[own] = len(layouts)
-            layouts.append(layout)
-            fits = _equal_but_data(frames, _dtype(layout))
-            alike.append((own[fits], frames[fits].view(_dtype(layout))))
-            left.append(own[~fits])
-        rows = np.sort(np.concatenate(left))
-        if not rows.size:
-            break
-        codes = rows if turn else lengths[rows] << 32 | _counts(raw, heads[rows], layouts, kinds[rows])
-    data = {}
-    for name in ("values", "keys", "label"):
-        _, sizes = spans(layouts, kinds, name)
-        offsets = np.cumsum(sizes) - sizes
-        data[name] = np.empty(sizes.sum(), np.uint8)
-        for own, frames in alike:
-            if name in (frames.dtype.names or ()):
-                _windows(data[name], frames.dtype[name].itemsize)[offsets[own]] = frames[name]
-    return layouts, kinds, data
+    kinds, possible, which = _guessed(raw, heads, first)
+    spans = {name: (heads + begins[which], lengths[which]) for name, (begins, lengths) in kinds.spans.items()}
+    sure = possible[which]
+    sure[sure] = _agree(raw, heads[sure], kinds, which[sure])
+    for row in np.flatnonzero(~sure).tolist():
+        frame = opened(raw, heads, row)
+        try:
+            frame.check(first)
+        except ValueError as error:
+            raise Damaged(row, error) from error
+        for name, (begin, end) in frame.spans.items():
+            spans[name][0][row], spans[name][1][row] = heads[row] + begin, end - begin
+    return spans
 
 
-def _dtype(layout: Layout) -> np.dtype[np.void]:
-    """A frame as one item, its data as fields of raw bytes."""
-    return np.dtype(
-        {
-            "names": list(layout.spans),
-            "formats": [f"V{end - begin}" for begin, end in layout.spans.values()],
-            "offsets": [begin for begin, _ in layout.spans.values()],
-            "itemsize": len(layout.frame),
-        }
-    )
+def collected(raw: Bytes, spans: tuple[Places, Places]) -> Bytes:
+    """The bytes of these spans of raw, back to back."""
+    begins, lengths = spans
+    stream = np.empty(lengths.sum(), np.uint8)
+    copy(stream, None, raw, begins, lengths)
+    return stream
 
 
-def _equal_but_data(frames: NDArray[np.void], dtype: np.dtype[np.void]) -> NDArray[np.bool_]:
-    """Which frames equal the first outside their data."""
-    blank = frames.copy()
-    for name in dtype.names or ():
-        blank.view(dtype)[name] = np.void(bytes(dtype[name].itemsize))
-    words = blank.view("<u4").reshape(frames.size, -1)
-    if (words[1:] == words[:-1]).all():  # nearly always, and many times faster than row by row
-        return np.ones(frames.size, bool)
-    equal: NDArray[np.bool_] = (words == words[0]).all(axis=1)
-    return equal
+def _guessed(raw: Bytes, heads: Places, first: Frame) -> tuple[Kinds, NDArray[np.bool_], Places]:
+    """(kinds, possible, which): of each row the only kind that its length and count of values leave.
+
+    Kinds that are not possible have nothing to do with their rows.
+    """
+    words = raw.view("<u4")
+    payloads, of_length = distinct(words[heads // 4 + 1].astype(np.int64))
+    features = payloads - (len(_LABEL) + 4 if first.labelled else 0)
+    tensor = _inside(_inside(_inside(features) - 8))
+    room = tensor - len(_shape_field(first.shape))  # of values and keys
+    size = np.where(room[of_length] > 0, _number(raw, heads + (9 + features - tensor)[of_length]), 0)
+    step = int(size.max()) + 1
+    pairs, which = distinct(of_length * step + size)
+    of_length, size = np.divmod(pairs, step)
+    keyed = room[of_length] - np.where(size > 0, _field(size), 0)
+    key_bytes = np.maximum(_inside(keyed), 0)
+    possible = (keyed >= 0) & (size % 4 == 0)
+    if first.shape is None:
+        possible &= (keyed == 0) & (size == 4 * first.nnz)
+    nnz, key_bytes = np.where(possible, size // 4, 0), np.where(possible, key_bytes, 0)
+    kinds = lay_out(nnz, key_bytes, first.shape, first.labelled)
+    possible &= kinds.payloads == payloads[of_length]
+    return kinds, possible, which
 
 
-def _copy(target: Bytes, to: Places | None, source: Bytes, begins: Places | None, lengths: Places) -> None:
-    """Copies pieces of these lengths, all of one length at once; without places they stand back to back."""
-    alike, total = groups(lengths), int(lengths.sum())
-    if total and len(alike) == 1:
-        length = int(lengths[0])
-        pieces = source.view(f"V{length}") if begins is None else _windows(source, length)[begins]
-        if to is None:
-            target.view(f"V{length}")[:] = pieces
-        else:
-            _windows(target, length)[to] = pieces
-        return
-    offsets = np.cumsum(lengths) - lengths
-    to, begins = offsets if to is None else to, offsets if begins is None else begins
-    if 1500 * len(alike) > total:  # so many lengths that single bytes take less time
-        places = np.arange(total) - np.repeat(offsets, lengths)
-        target[np.repeat(to, lengths) + places] = source[np.repeat(begins, lengths) + places]
-        return
-    for rows in alike:
-        if length := int(lengths[rows[0]]):
-            _windows(target, length)[to[rows]] = _windows(source, length)[begins[rows]]
+def _agree(raw: Bytes, heads: Places, kinds: Kinds, which: Places) -> NDArray[np.bool_]:
+    """Which frames are those of their kinds, outside the data."""
+    if 64 * kinds.heads.size < heads.size:
+        return _agree_by_kind(raw, heads, kinds, which)
+    (values, counted), (keys, keyed), (label, labelled) = kinds.spans.values()
+    sizes = 8 + (kinds.payloads + 3) // 4 * 4
+    agree = np.ones(heads.size, bool)
+    pieces = ((0 * values, values), (values + counted, keys), (keys + keyed, label), (label + labelled, sizes))
+    for begin, end in pieces:
+        theirs, own, lengths = heads + begin[which], (kinds.heads + begin)[which], (end - begin)[which]
+        for rows in groups(lengths):
+            if length := int(lengths[rows[0]]):
+                one, other = windows(raw, length)[theirs[rows]], windows(kinds.frames, length)[own[rows]]
+                same = one.view(np.uint8) == other.view(np.uint8)
+                if not same.all():
+                    agree[rows] &= same.reshape(-1, length).all(axis=1)
+    return agree
 
 
-def _windows(array: Bytes, length: int) -> NDArray[np.void]:
-    """A view of every `length` neighbours as one item, which NumPy copies at once."""
-    return np.ndarray((array.size - length + 1,), f"V{length}", array, strides=(1,))
+def _agree_by_kind(raw: Bytes, heads: Places, kinds: Kinds, which: Places) -> NDArray[np.bool_]:
+    """`_agree` for few kinds with many rows each: whole frames, word by word."""
+    agree = np.empty(heads.size, bool)
+    for rows in groups(which):
+        kind = int(which[rows[0]])
+        size = 8 + (int(kinds.payloads[kind]) + 3) // 4 * 4
+        own = kinds.frames[kinds.heads[kind] :][:size].view("<u4")
+        fixed = np.full(size, 255, np.uint8)
+        for begins, lengths in kinds.spans.values():
+            fixed[begins[kind] :][: lengths[kind]] = 0
+        mask = fixed.view("<u4")
+        theirs = windows(raw, size)[heads[rows]].view("<u4").reshape(rows.size, -1)
+        differ = np.zeros(rows.size, np.uint32)
+        for place in np.flatnonzero(mask):
+            differ |= (theirs[:, place] ^ own[place]) & mask[place]
+        agree[rows] = differ == 0
+    return agree
 
 
-def _counts(raw: Bytes, heads: Places, layouts: list[Layout], kinds: Places) -> Places:
-    """A code for the count of values of each row: the bytes of the varint before the values."""
-    widths = np.array([len(varint(4 * layout.nnz)) if layout.nnz else 0 for layout in layouts])
-    begins, _ = spans(layouts, kinds, "values")
-    codes: Places = _windows(raw, 4)[heads + begins - widths[kinds]].view("<u4").astype(np.int64)
-    for last in (1 << 7, 1 << 15, 1 << 23):
-        codes = np.where(codes & last, codes, codes & (2 * last - 1))
-    return codes
+def _field(size: Places) -> Places:
+    """The bytes of a field with a content of this size: tag, size, content."""
+    return 1 + varint.widths(size) + size
 
 
-def _check_form(layout: Layout, form: Layout) -> None:
-    """Raises ValueError where records of these two layouts cannot stand in one file."""
-    same = layout.shape == form.shape and (layout.shape is not None or layout.nnz == form.nnz)
-    if not same or ("label" in layout.spans) != ("label" in form.spans):
-        raise ValueError(f"it is {_described(layout)}; the first record is {_described(form)}")
+def _inside(field: Places) -> Places:
+    """The size of the content of a field: the reverse of `_field` (anything where there is none)."""
+    size = field - 2
+    for width in range(2, 5):
+        size = np.where(field - width >= 1 << 7 * (width - 1), field - 1 - width, size)
+    return size
 
 
-def _described(layout: Layout) -> str:
-    kind = (
-        f"dense with {layout.nnz} values" if layout.shape is None else f"sparse with the shape {layout.shape}"
-    )
-    return f"{kind} and {'a' if 'label' in layout.spans else 'no'} label"
+def _shape_field(shape: int | None) -> bytes:
+    if shape is None:
+        return b""
+    number = varint.encoded(np.array([shape])).tobytes()
+    return bytes([0x1A, len(number)]) + number
+
+
+def _number(raw: Bytes, at: Places) -> Places:
+    """The varints at these places as far as they have four bytes."""
+    four = windows(raw, 4)[np.clip(at, 0, raw.size - 4)].view("<u4").astype(np.int64)
+    numbers = four & 127
+    more = four & 128 > 0
+    for place in (1, 2, 3):
+        numbers += np.where(more, four >> 8 * place & 127, 0) << 7 * place
+        more &= four >> 8 * place & 128 > 0
+    return numbers

@@ -14,11 +14,12 @@ from scipy import sparse
 
 from topx import varint
 from topx.errors import RecordsRejected
-from topx.frame import Layout, lay_out
-from topx.frames import Bytes, Damaged, Places, filled, groups, scan, spans, taken_apart
+from topx.frame import Frame
+from topx.frames import Damaged, Kinds, Spans, collected, distinct, filled, lay_out, located, opened, scan
+from topx.pieces import Bytes, Places
 
 _ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk
-_BLOCK = 1 << 21  # bytes of a read chunk
+_BLOCK = 1 << 22  # bytes of a read chunk
 
 _Floats = NDArray[np.float32]
 
@@ -52,14 +53,14 @@ def write_dense(file: BinaryIO, matrix: ArrayLike, labels: ArrayLike | None = No
     if array.ndim != 2:
         raise RecordsRejected(f"got {_kind(matrix)}; write_dense takes an array (rows, features)")
     column = _column(labels, array.shape[0])
-    layout = _layout(0, array.shape[1], 0, None, column is not None)
+    kinds = _kinds(np.array([array.shape[1]]), np.zeros(1, np.int64), None, column)
     step = max(1, min(_ROWS, _NUMBERS // max(1, array.shape[1])))
     for start in range(0, array.shape[0], step):
         part = _float32(array[start : start + step], "values")
         data = {"values": part.reshape(-1).view(np.uint8)}
         if column is not None:
             data["label"] = column[start : start + step].view(np.uint8)
-        file.write(filled([layout], np.zeros(len(part), np.int64), data).data)
+        file.write(filled(kinds, np.zeros(len(part), np.int64), data).data)
 
 
 def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, _Floats | None]:
@@ -84,7 +85,7 @@ def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, _Floats | None]]:
 
     Memory is bounded by that or by the longest record. Raises RecordsRejected.
     """
-    form: Layout | None = None
+    first: Frame | None = None
     record, offset, pending = 0, 0, b""
 
     def rejected(row: int, at: int, what: object) -> RecordsRejected:
@@ -97,9 +98,8 @@ def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, _Floats | None]]:
         heads, end, damage = scan(raw)
         if heads.size:
             try:
-                layouts, kinds, data = taken_apart(raw[:end], heads, form)
-                form = layouts[kinds[0]]
-                rows = _rows(layouts, kinds, data)
+                first = first or opened(raw[:end], heads, 0)
+                rows = _rows(raw[:end], located(raw[:end], heads, first), first)
             except Damaged as error:
                 raise rejected(error.row, int(heads[error.row]), error) from error
             yield rows
@@ -136,11 +136,11 @@ def _column(labels: ArrayLike | None, rows: int) -> _Floats | None:
     return _float32(column, "labels")
 
 
-def _layout(row: int, nnz: int, key_bytes: int, shape: int | None, labelled: bool) -> Layout:
+def _kinds(nnz: Places, key_bytes: Places, shape: int | None, column: _Floats | None) -> Kinds:
     try:
-        return lay_out(nnz, key_bytes, shape, labelled)
+        return lay_out(nnz, key_bytes, shape, column is not None)
     except ValueError as error:
-        raise RecordsRejected(f"row {row}: {error}") from error
+        raise RecordsRejected(f"a row cannot be written: {error}") from error
 
 
 def _sparse_frames(csr: Any, start: int, stop: int, column: _Floats | None) -> Bytes:
@@ -152,21 +152,18 @@ def _sparse_frames(csr: Any, start: int, stop: int, column: _Floats | None) -> B
     if keys.size and not 0 <= keys.min() <= keys.max() < features:
         place = np.flatnonzero((keys < 0) | (keys >= features))[0]
         row = start + int(np.searchsorted(begins, place, "right")) - 1
-        raise RecordsRejected(f"row {row} has the key {keys[place]}; a matrix of {features} columns has fewer")
+        raise RecordsRejected(
+            f"row {row} has the key {keys[place]}; its matrix has columns 0 to {features - 1}"
+        )
     nnz = np.diff(begins)
     key_bytes = np.diff(np.append(0, np.cumsum(varint.widths(keys)))[begins])
-    layouts: list[Layout] = []
-    kinds = np.empty(nnz.size, np.int64)
-    for group in groups(nnz * (key_bytes.max() + 1) + key_bytes):
-        first = int(group[0])
-        kinds[group] = len(layouts)
-        layouts.append(
-            _layout(start + first, int(nnz[first]), int(key_bytes[first]), features, column is not None)
-        )
+    step = int(key_bytes.max()) + 1
+    pairs, which = distinct(nnz * step + key_bytes)
+    kinds = _kinds(pairs // step, pairs % step, features, column)
     data = {"values": _float32(csr.data[part], "values").view(np.uint8), "keys": varint.encoded(keys)}
     if column is not None:
         data["label"] = column[start:stop].view(np.uint8)
-    return filled(layouts, kinds, data)
+    return filled(kinds, which, data)
 
 
 def _read(file: BinaryIO, size: int) -> bytes:
@@ -178,26 +175,27 @@ def _read(file: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _rows(layouts: list[Layout], kinds: Places, data: dict[str, Bytes]) -> tuple[Any, _Floats | None]:
+def _rows(raw: Bytes, spans: Spans, first: Frame) -> tuple[Any, _Floats | None]:
     """(matrix, labels) of the rows; raises Damaged where their keys are wrong."""
-    form = layouts[kinds[0]]
-    values = data["values"].view("<f4")
-    labels = data["label"].view("<f4") if "label" in form.spans else None
-    if form.shape is None:
-        return values.reshape(kinds.size, form.nnz), labels
-    ends = np.cumsum(np.array([layout.nnz for layout in layouts])[kinds])
-    key_ends = np.cumsum(spans(layouts, kinds, "keys")[1])
+    values = collected(raw, spans["values"]).view("<f4")
+    labels = collected(raw, spans["label"]).view("<f4") if first.labelled else None
+    nnz = spans["values"][1] // 4
+    if first.shape is None:
+        return values.reshape(nnz.size, first.nnz), labels
+    ends, key_ends = np.cumsum(nnz), np.cumsum(spans["keys"][1])
+    stream = collected(raw, spans["keys"])
     # Where the count of keys that have ended is right at the end of each row, it is right in each row.
-    stops = np.concatenate([[-1], np.flatnonzero(data["keys"] < 128), [-2]])
+    last = np.flatnonzero(stream < 128)
+    stops = np.concatenate([[-1], last, [-2]])
     wrong = np.flatnonzero(stops[np.minimum(ends, stops.size - 1)] != key_ends - 1)
     if wrong.size:
         row = int(wrong[0])
-        raise Damaged(row, f"it has {layouts[kinds[row]].nnz} values and not as many keys; each value has one")
-    keys = varint.decoded(data["keys"])
-    if keys.size and keys.max() >= form.shape:
-        place = int(np.flatnonzero(keys >= form.shape)[0])
+        raise Damaged(row, f"it has {nnz[row]} values and not as many keys; each value has one")
+    keys = varint.decoded(stream, last)
+    if keys.size and keys.max() >= first.shape:
+        place = int(np.flatnonzero(keys >= first.shape)[0])
         row = int(np.searchsorted(ends, place, "right"))
-        raise Damaged(row, f"it has the key {keys[place]}; the keys of the shape {form.shape} are less")
-    index = np.int32 if form.shape <= np.iinfo(np.int32).max else np.int64
+        raise Damaged(row, f"it has the key {keys[place]}; the keys of the shape {first.shape} are less")
+    index = np.int32 if first.shape <= np.iinfo(np.int32).max else np.int64
     begins = np.append(0, ends).astype(index)
-    return sparse.csr_array((values, keys.astype(index), begins), shape=(kinds.size, form.shape)), labels
+    return sparse.csr_array((values, keys.astype(index), begins), shape=(nnz.size, first.shape)), labels

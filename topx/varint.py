@@ -27,16 +27,18 @@ def encoded(numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return digits[used]
 
 
-def decoded(stream: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The numbers that end in the stream; 2**64 - 1 stands for any of more than 63 bits."""
-    more = stream > 127
-    digits = (stream & 127).astype(np.uint64)
-    numbers = digits.copy()
-    linked = more[:-1]  # the byte before belongs to the same number, then the two before, and so on
-    for place in range(1, 10):
-        if not linked.any():
-            break
-        joined = numbers[place:] << np.uint64(7) | digits[:-place]
-        numbers[place:] = np.where(linked, joined if place < 9 else np.uint64(2**64 - 1), numbers[place:])
-        linked = linked[1:] & more[: -place - 1]
-    return numbers[~more]
+def decoded(stream: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.unsignedinteger[Any]]:
+    """The numbers whose last bytes stand at `ends`, one after the other, in 32 or 64 bits.
+
+    The largest number of 64 bits stands for any of more than 63.
+    """
+    taken = np.diff(ends, prepend=-1)
+    most = int(taken.max(initial=0))
+    dtype: type[np.unsignedinteger[Any]] = np.uint32 if most < 5 else np.uint64
+    numbers = stream[ends].astype(dtype)
+    for place in range(1, min(9, most)):
+        before = stream[ends - place] & 127  # of shorter numbers it is another's, or from the end: not taken
+        np.copyto(numbers, numbers << dtype(7) | before, where=taken > place)
+    if most > 9:
+        numbers[taken > 9] = np.iinfo(np.uint64).max
+    return numbers

@@ -186,6 +186,19 @@ def test_records_of_other_writers_are_read() -> None:
     np.testing.assert_array_equal(labels, [3] * 203)
 
 
+def test_one_odd_record_among_many_alike_is_read_or_named() -> None:
+    many, label = [[user, 900 + user] for user in range(700)], entry(2, field(1, struct.pack("<f", 1)))
+    before, after = rows(many, 2000, labels=True), rows(many[::-1], 2000, labels=True)
+    shaped = field(3, b"\xd0\x0f")
+    odd = frame(entry(1, shaped + field(2, b"\x05") + ONE) + label)
+    matrix, labels = read_matrix(before + odd + after)
+    np.testing.assert_array_equal(matrix.indices, np.concatenate([np.ravel(many), [5], np.ravel(many[::-1])]))
+    np.testing.assert_array_equal(labels, np.ones(1401))
+    broken = frame(entry(1, ONE + field(2, b"\x05") + shaped) + label.replace(b"values", b"valves"))
+    with pytest.raises(RecordsRejected, match=f"record 700 .*at byte {len(before)}: its label .*valves"):
+        read_matrix(before + broken + after)
+
+
 def test_a_dense_row_may_name_its_shape() -> None:
     matrix, _ = read_matrix(frame(entry(1, ONE + field(3, b"\x01"))))
     np.testing.assert_array_equal(matrix, [[1]])
@@ -326,13 +339,11 @@ def out_of_range(key: int) -> sparse.csr_array:
         (write_dense, np.ones((1, 1)), np.array(["a"]), "labels have dtype <U1"),
         (write_sparse, sparse.csr_array([[1e39]]), None, "values reach beyond float32"),
         (write_dense, np.ones((1, 1)), [1e39], "labels reach beyond float32"),
-        (write_sparse, out_of_range(3), None, "row 1 has the key 3; a matrix of 3 columns"),
+        (write_sparse, out_of_range(3), None, "row 1 has the key 3; its matrix has columns 0 to 2"),
         (write_sparse, out_of_range(-1), None, "row 1 has the key -1"),
     ],
 )
-def test_what_cannot_be_written_is_refused_before_the_first_byte(
-    write: Any, matrix: Any, labels: Any, message: str
-) -> None:
+def test_what_cannot_be_written_is_refused(write: Any, matrix: Any, labels: Any, message: str) -> None:
     file = io.BytesIO()
     with pytest.raises(RecordsRejected, match=message):
         write(file, matrix, labels)
