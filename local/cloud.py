@@ -2,8 +2,10 @@
 
 import io
 import logging
+import resource
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,22 @@ from topx.errors import TopxError
 KEYS = ("AKIATOPXLOCALOPERATO", "local")  # the operator's: every request of theirs is allowed
 QUALIFIER = "hnb659fds"  # in the names that CDK's bootstrap gives
 ASSETS = f"cdk-{QUALIFIER}-assets-{ACCOUNT}-{REGION}"
+
+
+MUCH = 2**30  # bytes of memory
+SERVICES = {  # of a run -> a call that changes nothing
+    "sagemaker": "list_models",
+    "dynamodb": "list_tables",
+    "s3": "list_buckets",
+    "lambda": "list_functions",
+    "stepfunctions": "list_state_machines",
+    "cloudformation": "list_stacks",
+    "ssm": "describe_parameters",
+    "iam": "list_roles",
+    "sqs": "list_queues",
+    "sns": "list_topics",
+    "events": "list_rules",
+}
 
 
 class NotDeployed(TopxError):
@@ -61,6 +79,7 @@ class Cloud:
             stack.enter_context(_server_log(self.logs / "embedded-aws.log"))
             modules = tuple(moto_seams.MODULES.original())
             moto_seams.put(stack, moto_seams.MODULES, lambda: modules)
+            moto_seams.put(stack, moto_seams.BUFFER, _buffer(moto_seams.BUFFER.original))
             server = moto_seams.SERVER(ip_address="127.0.0.1", port=0, verbose=False)
             server.start()
             stack.callback(server.stop)
@@ -97,6 +116,11 @@ class Cloud:
                     config=Config(retries={"total_max_attempts": 1}, read_timeout=900, max_pool_connections=50),
                 )
             return self._clients[service, role]
+
+    def rouse(self) -> None:
+        """Calls each service once: the first answer of one takes up to 0.4 s, which nobody then waits for."""
+        for service, call in SERVICES.items():
+            getattr(self.client(service), call)()
 
     def environment(self, role: str | None = None) -> dict[str, str]:
         """Environment variables with which a process talks to embedded AWS as the operator or as a role."""
@@ -175,6 +199,19 @@ class Cloud:
                 "AWS_SESSION_TOKEN": made["SessionToken"],
             }
         return self._credentials[role]
+
+
+def _buffer(small: Callable[[], int]) -> Callable[[], int]:
+    """Bytes up to which an object of S3 stays in memory: all do, until this process has held MUCH once.
+
+    Files would cost a small run's shards half a second; memory is what a large run does not have.
+    """
+
+    def size() -> int:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return MUCH if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit < MUCH else small()
+
+    return size
 
 
 @contextmanager

@@ -90,6 +90,7 @@ class Job:
         self.child = self.cloud.children.start(
             command, folder=folder, given=self.request.get("Environment", {}), log=self.log
         )
+        self.cloud.functions.warm()
         try:
             code = None if self.stopping else self.child.wait(limit)
         except TimeoutExpired as error:
@@ -184,7 +185,6 @@ class Jobs:
         name = request[f"{kind.title()}JobName"]
         self._jobs[kind, name] = Job(self._cloud, kind, name, request, record)
         self._jobs[kind, name].begin()
-        self._cloud.functions.warm()
 
     def wait(self, kind: str, name: str, seconds: float) -> bool:
         """Whether a job has ended, looked at for some time."""

@@ -72,6 +72,7 @@ def put(stack: ExitStack, seam: Seam, replacement: Any) -> None:
 # The server in this process, its state and its switches.
 SERVER = _name("server:ThreadedMotoServer")
 MODULES = _seam("backends", "list_of_moto_modules")  # reads a directory for each request
+BUFFER = _seam("s3.models", "get_s3_default_key_buffer_size")  # objects above it go to a file
 USER_CONFIG = _name("core.config:default_user_config")
 _SERVICE_EXCEPTION: Any = _name("core.exceptions:ServiceException")
 ANSWER = _name("core.responses:ActionResult")
@@ -107,6 +108,8 @@ CUSTOM_ERROR_NAME = _seam(f"{_ERRORS}.custom_error_name:CustomErrorName", "__ini
 EVENT_TYPE = _name("stepfunctions.parser.api:HistoryEventType")
 TASK_FAILED = _name("stepfunctions.parser.api:TaskFailedEventDetails")
 EVENT_DETAILS = _name("stepfunctions.parser.asl.eval.event.event_detail:EventDetails")
+PARSER_OF_DEFINITIONS = _seam("stepfunctions.parser.models", "AmazonStateLanguageParser")
+PARSER_OF_EXECUTIONS = _seam("stepfunctions.parser.backend.execution_worker", "AmazonStateLanguageParser")
 CONTEXT = _seam("stepfunctions.parser.backend.execution_worker:ExecutionWorker", "_get_evaluation_environment")
 START_EXECUTION = _seam("stepfunctions.parser.models:StepFunctionsParserBackend", "start_execution")
 EXECUTION_STARTS = _seam("stepfunctions.parser.backend.execution:Execution", "start")

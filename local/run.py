@@ -64,9 +64,9 @@ def request(
         problems += split(error)
     problems += out_problems(out)
     problems += [
-        f"{path} lies in --out {out}, which is emptied; name another folder"
+        f"{path} stands where --out {out} gets its results; name another folder"
         for path in (*files, *([test] if test else []))
-        if out.absolute() in path.absolute().parents
+        if any((out / name).absolute() in (path.absolute(), *path.absolute().parents) for name in RESULTS)
     ]
     if problems:
         raise SettingsRejected(join(list(dict.fromkeys(problems))))

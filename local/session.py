@@ -63,6 +63,7 @@ def session(
             from local.cloud import Cloud  # seconds of imports, while the template is being synthesized
 
             with Cloud(work, logs, quotas=quotas) as cloud:
+                cloud.rouse()  # synthesis still keeps the other core busy
                 assembly = synthesis.assembly()
                 tell("deploying it to embedded AWS")
                 cloud.prepare(assembly)

@@ -4,6 +4,7 @@ import json
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -30,6 +31,26 @@ def install(cloud: "Cloud", stack: ExitStack) -> None:
     moto.put(stack, moto.FUNCTION_CLIENT, _client_with_role(cloud))
     moto.put(stack, moto.CONTEXT, _context(moto.CONTEXT.original))
     moto.put(stack, moto.START_EXECUTION, _start(moto.START_EXECUTION.original))
+    _parse_once(stack)
+
+
+def _parse_once(stack: ExitStack) -> None:
+    """Lets the first execution use the program that was parsed to validate the definition: 0.3 s less.
+
+    A program holds the state of its execution, so that each is used once.
+    """
+    parse = moto.PARSER_OF_DEFINITIONS.original.parse
+    unused: dict[str, Any] = {}
+
+    def keep(definition: str) -> Any:
+        unused[definition] = parse(definition)
+        return unused[definition]
+
+    def take(definition: str) -> Any:
+        return unused.pop(definition, None) or parse(definition)
+
+    moto.put(stack, moto.PARSER_OF_DEFINITIONS, SimpleNamespace(parse=keep))
+    moto.put(stack, moto.PARSER_OF_EXECUTIONS, SimpleNamespace(parse=take))
 
 
 def stop_all() -> list[Any]:

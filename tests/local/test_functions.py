@@ -10,6 +10,8 @@ import pytest
 
 from tests.local.conftest import Small
 
+pytestmark = pytest.mark.xdist_group("local-functions")  # one cloud for the module
+
 
 def test_a_function_stays_warm(small: Small) -> None:
     first, _ = small.call("Answer", {"n": 1})

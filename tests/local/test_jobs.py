@@ -8,6 +8,7 @@ import pytest
 
 from tests.local.conftest import Small, deploy, machine, wait
 
+pytestmark = pytest.mark.xdist_group("local-jobs")  # one cloud for the module
 IMAGE = "382416733822.dkr.ecr.us-east-1.amazonaws.com/{}:1"
 
 

@@ -18,6 +18,7 @@ from local.assembly import ROOT
 from local.run import request
 from topx.errors import SettingsRejected
 
+pytestmark = pytest.mark.xdist_group("local-run")  # one cloud for the module
 USERS, ITEMS = 160, 60
 
 
@@ -187,4 +188,7 @@ def test_only_the_folder_of_a_run_is_emptied(tmp_path: Path) -> None:
     with pytest.raises(SettingsRejected, match="holds files that are not of a run"):
         request([file], test=None, given=[], out=tmp_path, quotas=None)
     (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "lists").mkdir()
+    with pytest.raises(SettingsRejected, match="stands where --out"):
+        request([ratings(tmp_path / "lists/r.csv")], test=None, given=[], out=tmp_path, quotas=None)
     assert request([file], test=None, given=[], out=tmp_path, quotas=None).out == tmp_path

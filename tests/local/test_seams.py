@@ -12,19 +12,24 @@ from typing import Any
 
 import pytest
 
+from local import cloud
 from local import moto_seams as moto
 from local.cloud import NotDeployed
 from local.events import transformed
 from tests.local.conftest import Small, deploy, function, machine, wait
 
+pytestmark = pytest.mark.xdist_group("local-seams")  # one cloud for the module
 SIGNATURES = {
     "MODULES": [],
+    "BUFFER": [],
     "CREATE_BUCKET": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
     "CREATE_FUNCTION": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
     "CREATE_TABLE": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
     "TASK_OF_SAGEMAKER": [],
     "CUSTOM_ERROR_NAME": ["self", "error_name"],
     "FUNCTION_CLIENT": ["region", "service", "state_credentials"],
+    "PARSER_OF_DEFINITIONS": [],
+    "PARSER_OF_EXECUTIONS": [],
     "CONTEXT": ["self"],
     "START_EXECUTION": ["self", "state_machine_arn", "name", "execution_input", "trace_header"],
     "EXECUTION_STARTS": ["self"],
@@ -44,6 +49,11 @@ SIGNATURES = {
     "LIST_DEFAULT_QUOTAS": ["self"],
 }
 SEAMS = dict(moto.seams())
+FUNCTIONS = {
+    "Answer": function("handlers.answer"),
+    "Break": function("handlers.break_", Timeout=1),
+    "Whoami": function("handlers.whoami"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name, seam in SEAMS.items() if not seam.added])
@@ -93,6 +103,12 @@ def test_names_that_moved_are_refused_all_at_once(monkeypatch: pytest.MonkeyPatc
         runpy.run_path(str(Path(moto.__file__)))
 
 
+def test_objects_stay_in_memory_until_much_is_held(monkeypatch: pytest.MonkeyPatch, small: Small) -> None:
+    assert SEAMS["BUFFER"].original() == cloud.MUCH
+    monkeypatch.setattr(cloud, "MUCH", 2**20)
+    assert SEAMS["BUFFER"].original() < 10 * 2**20
+
+
 def test_a_bucket_from_a_template_keeps_versions(small: Small) -> None:
     s3 = small.cloud.client("s3")
     versions = {
@@ -119,18 +135,12 @@ def test_a_table_from_a_template_can_go_back_in_time(small: Small) -> None:
 
 def execute(small: Small, name: str, definition: dict[str, Any], given: Any = None) -> dict[str, Any]:
     """The ended execution of a machine of its own stack."""
-    names = deploy(
-        small.cloud, name, {"Answer": function("handlers.answer"), "Machine": machine(definition), **BROKEN}
-    )
+    names = deploy(small.cloud, name, {**FUNCTIONS, "Machine": machine(definition)})
     client = small.cloud.client("stepfunctions")
-    arn = client.start_execution(stateMachineArn=names["Machine"], input=json.dumps(given or {}))[
-        "executionArn"
-    ]
+    text = json.dumps(given or {})
+    arn = client.start_execution(stateMachineArn=names["Machine"], input=text)["executionArn"]
     done: dict[str, Any] = small.ended(arn)
     return done
-
-
-BROKEN = {"Break": function("handlers.break_", Timeout=1), "Whoami": function("handlers.whoami")}
 
 
 def test_the_history_is_what_the_api_answers(small: Small) -> None:
@@ -152,6 +162,20 @@ def test_the_context_holds_text_that_may_stand_in_state_data(small: Small) -> No
     assert output["redrives"] == output["retries"] == 0
     assert output["start"].endswith("Z")
     assert output["name"] == done["name"] != "None"
+
+
+def test_each_execution_has_a_program_of_its_own(small: Small) -> None:
+    retry = [{"ErrorEquals": ["LookupError"], "IntervalSeconds": 1, "MaxAttempts": 1}]
+    state = {"Type": "Task", "Resource": "BREAK", "InputPath": "$.what", "Retry": retry, "End": True}
+    definition = machine({"StartAt": "Try", "States": {"Try": state}})
+    name = deploy(small.cloud, "programs", {**FUNCTIONS, "Machine": definition})["Machine"]
+    client = small.cloud.client("stepfunctions")
+    tries = []
+    for _ in range(2):
+        arn = client.start_execution(stateMachineArn=name, input='{"what": "raise"}')["executionArn"]
+        small.ended(arn)
+        tries.append(sum(event["type"] == "LambdaFunctionFailed" for event in small.cloud.history(arn)))
+    assert tries == [2, 2]  # the count of retries does not leak from one to the next
 
 
 def test_a_machine_calls_functions_with_its_own_role(small: Small) -> None:

@@ -17,6 +17,8 @@ import pytest
 from local.assembly import ROOT
 from tests.local.test_run import left_behind, ratings
 
+pytestmark = pytest.mark.xdist_group("local-up")  # one cloud for the module
+
 
 @dataclass(frozen=True, slots=True)
 class Up:
