@@ -143,6 +143,9 @@ STOP_TRANSFORM = _addition("sagemaker.responses:SageMakerResponse", "stop_transf
 # DynamoDB imports, and Service Quotas, of which moto knows only those of VPC.
 IMPORT_TABLE = _seam("dynamodb.responses:DynamoHandler", "import_table")
 DESCRIBE_IMPORT = _seam("dynamodb.responses:DynamoHandler", "describe_import")
+REQUEST_BODY = Seam(
+    import_module("werkzeug.wsgi").LimitedStream, "readall"
+)  # below moto's server: copies thrice
 JSON_LINES = Seam(import_module("py_partiql_parser").JsonParser, "parse")  # in moto's import, where it is slow
 LIST_IMPORTS = _addition("dynamodb.responses:DynamoHandler", "list_imports")
 LIST_QUOTAS = _addition("servicequotas.responses:ServiceQuotasResponse", "list_service_quotas")

@@ -46,6 +46,7 @@ SIGNATURES = {
     "IMPORT_TABLE": ["self"],
     "DESCRIBE_IMPORT": ["self"],
     "JSON_LINES": ["original"],
+    "REQUEST_BODY": ["self"],
     "LIST_DEFAULT_QUOTAS": ["self"],
 }
 SEAMS = dict(moto.seams())
