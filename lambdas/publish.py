@@ -17,7 +17,7 @@ from topx.plan import Plan
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60  # then ListsNotReady: waiting is the state machine's, not a function's
-FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 5.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
 IMPORTS = 3  # of one run's lists: the first, and after failures two more
 SAMPLE = 5  # items compared in the first, the middle and the last file
 RUN_ID = r"(\d{8}-\d{6}-[0-9a-f]{8})"
@@ -117,7 +117,7 @@ def imported(plan: Plan, table: str) -> dict[str, Any]:
                 f"(status {newest['ImportStatus']}); it goes on, ask again in a few minutes"
             )
         time.sleep(wait)
-        wait = min(wait * 1.5, LONGEST_WAIT_SECONDS)
+        wait = min(wait * 1.25, LONGEST_WAIT_SECONDS)
 
 
 def check(plan: Plan, table: str, count: int, expected: int) -> None:
