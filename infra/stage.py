@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aws_cdk import App, Environment, Validations
+from aws_cdk import Annotations, App, Environment, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.data_stack import Data
@@ -21,5 +21,9 @@ def draw(deploy: Deploy, *, outdir: str, context: dict[str, Any]) -> App:
     }
     data = Data(app, f"topx-{deploy.stage}-data", **common)
     Pipeline(app, f"topx-{deploy.stage}-pipeline", data=data, **common)
+    Annotations.of(app).acknowledge_warning(
+        "@aws-cdk/aws-lambda:codeFromBucketObjectVersionNotSpecified",
+        "the object's key is a hash of its content",
+    )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return app
