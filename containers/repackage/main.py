@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from topx.encode import encode
-
 from topx.errors import TopxError
 from topx.evaluate import evaluate
 from topx.rank import rank
