@@ -1,14 +1,14 @@
-"""The README says what the code says. Run as a program it writes the table of settings anew."""
+"""The README says what the code says. Run as a program it writes what is made from the code anew."""
 
 import re
 from pathlib import Path
 
+from local.assembly import LEFT_OUT, NOT_EMULATED
 from topx.fields import rows
 from topx.settings import Deploy
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-TABLE = re.compile(r"(<!-- settings: [^\n]*-->\n).*?(<!-- settings end -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -27,11 +27,20 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def not_emulated() -> str:
+    kinds = (f"{about} (`{kind}`)" for kind, about in LEFT_OUT.items() if kind != "AWS::CDK::Metadata")
+    return "".join(f"- {one};\n" for one in (*NOT_EMULATED, *kinds))
+
+
 def written() -> str:
-    return TABLE.sub(lambda found: found[1] + table() + found[2], README.read_text("utf-8"))
+    text = README.read_text("utf-8")
+    for name, made in (("settings", table()), ("not emulated", not_emulated())):
+        block = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- {name} end -->)", re.DOTALL)
+        text = block.sub(lambda found, made=made: found[1] + made + found[2], text)
+    return text
 
 
-def test_the_table_of_settings_is_the_code() -> None:
+def test_what_is_made_from_the_code_is_as_the_code_says() -> None:
     assert README.read_text("utf-8") == written(), "run `python tests/test_readme.py`"
 
 
