@@ -1,6 +1,7 @@
 # The two commands a newcomer needs: `make demo` and `make test`. Both do all set-up themselves.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+ORACLE := $(CURDIR)/.oracle
 export PATH := $(BIN):$(PATH)
 # Bytecode matters: without it aws_cdk is compiled anew on each run.
 export PYTHONDONTWRITEBYTECODE :=
@@ -8,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export CDK_VALIDATION ?= false
 WHEELS := --require-hashes --only-binary :all:
 
-.PHONY: demo test slow check format synth lock clean
+.PHONY: demo test slow oracle image mutants check format synth lock clean
 
 demo: .venv/ready  ## a shop's events: uploaded, trained on, published, looked at
 	python -m local demo
@@ -18,6 +19,15 @@ test: .venv/ready  ## all tests but the slow ones
 
 slow: .venv/ready  ## the calibration of the local FM engine: minutes
 	python -m pytest -m slow
+
+oracle: .oracle/ready  ## our formats, images and FM engine against the SageMaker SDK and MXNet
+	TOPX_ORACLE=$(ORACLE)/bin/python python -m pytest -m oracle tests/oracle
+
+image: .venv/ready  ## the container image, built and run (Debian, root)
+	python -m tests.image
+
+mutants: .venv/ready  ## each granted right taken away in turn: something must turn red
+	python -m tests.mutants
 
 check: .venv/ready  ## format, lint, types
 	ruff format --check .
@@ -32,14 +42,14 @@ synth: .venv/ready  ## both stacks of STAGE, with the CDK's own validation
 	CDK_VALIDATION=true python app.py -c stage=$(or $(STAGE),dev)
 
 lock: .venv/ready  ## compile the pins of pyproject.toml; the result holds hashes and no addresses
-	@for lock in bootstrap:--group=installer requirements:--all-extras containers/repackage/requirements:--extra=image; do \
+	@for lock in bootstrap:--group=installer requirements:--all-extras containers/repackage/requirements:--extra=image oracle:--group=oracle; do \
 	  uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $${lock#*:} pyproject.toml -o $${lock%%:*}.lock && \
 	  sed -n '/^#/p' $${lock%%:*}.txt | cat - $${lock%%:*}.lock > $${lock%%:*}.new && \
 	  mv $${lock%%:*}.new $${lock%%:*}.txt && rm $${lock%%:*}.lock; done
 
 clean:
-	rm -rf .venv cdk.out
+	rm -rf .venv .oracle .image cdk.out
 
 .venv/ready: bootstrap.txt requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit((3, 11) > sys.version_info and "topx needs Python 3.11 or newer")'
@@ -47,4 +57,10 @@ clean:
 	$(BIN)/pip install -q $(WHEELS) -r bootstrap.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python $(WHEELS) -r requirements.txt \
 	  || $(BIN)/pip install -q --no-compile --no-deps $(WHEELS) -r requirements.txt
+	touch $@
+
+.oracle/ready: .venv/ready oracle.txt
+	$(PYTHON) -m venv --clear --without-pip .oracle
+	uv pip install -q --python $(ORACLE)/bin/python --no-deps $(WHEELS) -r oracle.txt
+	python tests/oracle/libs.py $(ORACLE)/lib/python3*/site-packages/mxnet
 	touch $@
