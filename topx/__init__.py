@@ -5,7 +5,7 @@ ratings    (lines, dialect, columns, cells, parse, distinct, quarantine)   files
 survey     (signals, pairs, split, vocabulary)   columns -> what is trained on, what is held out
 encode     (negatives, records, hyperparameters)   training records; the step Encode
 recordio   (frame, frames, varint)   SageMaker's record files, both ways
-factors    (artifact, mxparams)   SageMaker's FM artifact, both ways
+factors    (artifact, unpack, foreign, mxparams)   SageMaker's FM artifact, both ways
 repackage  factors -> matrices; the step Repackage
 rank       (matches, seen, exact, lists)   matches -> exact lists; the step Rank
 evaluate   (certificate, report)   lists -> evidence and the gate's decision; the step Evaluate

@@ -3,21 +3,22 @@
 score(x) = w0 + x.w + 1/2 sum_f ((x.v_f)^2 - x^2.v_f^2)   (Rendle 2010, Factorization Machines, lemma 3.1)
 """
 
+import copy
 import gzip
 import json
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from topx.artifact import BIAS, FACTORS, LINEAR, MEMBER, META, PARAMS, SYMBOL, open_artifact
+from topx.artifact import MEMBER, META, NAMES, OLD_NAMES, PARAMS, SYMBOL, Artifact, open_artifact
 from topx.errors import ArtifactRejected, RecordsRejected, join
 from topx.mxparams import write_params
 
@@ -31,13 +32,15 @@ class Factors:
     """A trained machine: w0, w (features,) and v (features, num_factors) float32.
 
     `metadata` is the artifact's meta.json; its `training_parameters` are strings. Arrays of an artifact are
-    read-only views of a temporary file.
+    read-only views of its file, or of a temporary one. `source` is what was opened, None for a machine made
+    in memory.
     """
 
     w0: float
     w: NDArray[np.float32]
     v: NDArray[np.float32]
     metadata: dict[str, Any]
+    source: Artifact | None = field(default=None, repr=False, compare=False)
 
     def score(self, matrix: Any) -> NDArray[np.float64]:
         """(rows,) scores of the sparse rows (rows, features), in float64.
@@ -71,7 +74,11 @@ class Factors:
         return scores
 
     def check(self) -> None:
-        """Raises ArtifactRejected that says how many numbers of which array are not finite."""
+        """Reads all numbers: raises ArtifactRejected where the artifact's checksum says that they are damaged,
+        and else says how many of which array are not finite.
+        """
+        if self.source:
+            self.source.check()
         arrays = {"w0": np.array([[self.w0]]), "w": self.w[:, None], "v": self.v}
         problems = []
         for name, array in arrays.items():
@@ -83,6 +90,29 @@ class Factors:
                 )
         if problems:
             raise ArtifactRejected(join(problems))
+
+    def save(self, path: str | Path) -> None:
+        """Writes a `model.tar.gz`, of what SageMaker wrote with the same bytes in it; tar and gzip are ours.
+
+        `meta.json`, the graph and the ZIP's headers are those of `source` while metadata and shapes are, and
+        its names not those of old images; else they are made anew. Raises ArtifactRejected as `save_model`.
+        """
+        arrays = _arrays(self.w0, self.w, self.v)
+        source = self.source
+        with tempfile.TemporaryFile() as model:
+            if source and _fits(source, self.metadata, self.v.shape):
+                named = {name: arrays[f"arg:{name.removeprefix('arg:')}"] for name in source.arrays}
+                _zip(model, source.headers, {META: source.meta, SYMBOL: source.symbol}, named)
+            else:
+                _write(model, arrays, self.metadata)
+            _tar(Path(path), model)
+
+
+def _fits(source: Artifact, metadata: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether the texts of an opened artifact still say what is true."""
+    [v] = [array for name, array in source.arrays.items() if name.removeprefix("arg:") == NAMES[2]]
+    old = any(name.removeprefix("arg:") in OLD_NAMES[:2] for name in source.arrays)
+    return not old and v.shape == shape and json.loads(source.meta) == metadata
 
 
 def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
@@ -96,13 +126,33 @@ def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def load_factors(path: str | Path) -> Factors:
-    """The parameters in a SageMaker FM `model.tar.gz`.
+    """The parameters in an FM `model.tar.gz`, its unpacked `model_algo-1`, or the folder that holds this.
 
-    Raises ArtifactRejected that names what the file is where it is anything else, unsafe or broken.
+    Nothing of an unpacked file is copied: its numbers are paged in as they are used, so it opens in the time
+    that its row ids take to read. Its checksum is checked by `Factors.check`; that of a `model.tar.gz`, which
+    must be read to its end anyway, at once. The arrays of old images (`Linear_Plus_Bias_weight` (1, features),
+    `v` (num_factors, features)) are turned. Raises ArtifactRejected that names what the file is where it is
+    anything else, unsafe or broken, or that lists what does not fit.
     """
     artifact = open_artifact(Path(path))
-    w0, w, v = (artifact.arrays[name] for name in (BIAS, LINEAR, FACTORS))
-    parameters = artifact.meta.get("training_parameters")
+    arrays = {name.removeprefix("arg:"): array for name, array in artifact.arrays.items()}
+    old = OLD_NAMES[0] in arrays
+    w0, w, v = (arrays[name] for name in (OLD_NAMES if old else NAMES))
+    metadata = json.loads(artifact.meta)
+    problems = [
+        f"{name} is {array.dtype if isinstance(array, np.ndarray) else 'not dense'}; SageMaker writes float32"
+        for name, array in arrays.items()
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32
+    ]
+    if not problems:
+        w, v = (w.T, v.T) if old else (w, v)
+        problems = _problems(w0, w, v, metadata.get("training_parameters"))
+    if problems:
+        raise ArtifactRejected(f"{Path(path).name}: {join(problems)}")
+    return Factors(w0=float(w0.item()), w=w.reshape(-1), v=v, metadata=metadata, source=artifact)
+
+
+def _problems(w0: NDArray[Any], w: NDArray[Any], v: NDArray[Any], parameters: object) -> list[str]:
     problems = [] if isinstance(parameters, dict) else [f"{META} has no training_parameters"]
     if w0.size != 1:
         problems.append(f"w0 has shape {w0.shape}; it is one number")
@@ -114,25 +164,16 @@ def load_factors(path: str | Path) -> Factors:
         for name, size in zip(("feature_dim", "num_factors"), v.shape, strict=True):
             if str(parameters.get(name, size)) != str(size):
                 problems.append(f"{META} says {name} {parameters[name]!r}, v has {size}")
-    if problems:
-        raise ArtifactRejected(f"{Path(path).name}: {join(problems)}")
-    return Factors(w0=float(w0.item()), w=w.reshape(-1), v=v, metadata=artifact.meta)
+    return problems
 
 
 def save_factors(
     path: str | Path, w0: ArrayLike, w: ArrayLike, v: ArrayLike, training_parameters: Mapping[str, str]
 ) -> None:
     """Writes the `model.tar.gz` that SageMaker would: `save_model` within a tar. Same input, same bytes."""
-    with tempfile.TemporaryFile() as model, Path(path).open("wb") as file:
+    with tempfile.TemporaryFile() as model:
         save_model(model, w0, w, v, training_parameters)
-        member = tarfile.TarInfo(MEMBER)
-        member.size = model.tell()
-        model.seek(0)
-        with (
-            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as archive,
-        ):
-            archive.addfile(member, model)
+        _tar(Path(path), model)
 
 
 def save_model(
@@ -143,31 +184,65 @@ def save_model(
     w0 is one number, w (features,), v (features, num_factors), all written as float32. Of the parameters
     `predictor_type` decides the output of the graph. Raises ArtifactRejected where the shapes do not fit.
     """
-    arrays = {LINEAR: np.asarray(w).reshape(-1, 1), BIAS: np.asarray(w0).reshape(-1), FACTORS: np.asarray(v)}
-    features = len(arrays[FACTORS])
-    if arrays[FACTORS].ndim != 2 or len(arrays[LINEAR]) != features or len(arrays[BIAS]) != 1:
-        shapes = [np.shape(array) for array in (w0, w, v)]
-        raise ArtifactRejected(
-            f"w0, w, v have shapes {shapes}; they are (1,), (features,), (features, num_factors)"
-        )
-    predictor = training_parameters.get("predictor_type", "")
-    if predictor not in _OUTPUTS:
-        raise ArtifactRejected(f"predictor_type is {predictor!r}; regressor and binary_classifier are allowed")
     meta = {
         "version": "1.0",
         "epoch_number": 1,
         "training_parameters": dict(training_parameters),
         "label_names": ["out_label"],
     }
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(META), json.dumps(meta))
-        archive.writestr(
-            zipfile.ZipInfo(SYMBOL), json.dumps(_symbol(arrays[FACTORS].shape, _OUTPUTS[predictor]))
+    _write(file, _arrays(w0, w, v), meta)
+
+
+def _arrays(w0: ArrayLike, w: ArrayLike, v: ArrayLike) -> dict[str, NDArray[Any]]:
+    """The arrays of `params` by name, in SageMaker's order."""
+    arrays = [np.asarray(w).reshape(-1, 1), np.asarray(w0).reshape(-1), np.asarray(v)]
+    if arrays[2].ndim != 2 or len(arrays[0]) != len(arrays[2]) or len(arrays[1]) != 1:
+        shapes = [np.shape(array) for array in (w0, w, v)]
+        raise ArtifactRejected(
+            f"w0, w, v have shapes {shapes}; they are (1,), (features,), (features, num_factors)"
         )
-        info = zipfile.ZipInfo(PARAMS)
-        info.file_size = sum(4 * array.size + 8 * len(array) for array in arrays.values())  # decides on ZIP64
-        with archive.open(info, "w") as params:
-            write_params(params, arrays)
+    return dict(zip(("arg:w1_weight", "arg:w0_weight", "arg:v"), arrays, strict=True))
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+    parameters = meta.get("training_parameters")
+    predictor = str(parameters.get("predictor_type", "")) if isinstance(parameters, Mapping) else ""
+    if predictor not in _OUTPUTS:
+        raise ArtifactRejected(f"predictor_type is {predictor!r}; regressor and binary_classifier are allowed")
+    texts = {META: json.dumps(meta), SYMBOL: json.dumps(_symbol(arrays["arg:v"].shape, _OUTPUTS[predictor]))}
+    _zip(file, [zipfile.ZipInfo(name) for name in (META, SYMBOL, PARAMS)], texts, arrays)
+
+
+def _zip(
+    file: BinaryIO,
+    headers: Iterable[zipfile.ZipInfo],
+    texts: Mapping[str, str | bytes],
+    arrays: Mapping[str, NDArray[Any]],
+) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for header in headers:
+            entry = copy.copy(header)
+            entry.extra = b""
+            if entry.filename in texts:
+                archive.writestr(entry, texts[entry.filename])
+                continue
+            entry.file_size = sum(
+                4 * array.size + 8 * len(array) for array in arrays.values()
+            )  # decides on ZIP64
+            with archive.open(entry, "w") as params:
+                write_params(params, arrays)
+
+
+def _tar(path: Path, model: IO[bytes]) -> None:
+    member = tarfile.TarInfo(MEMBER)
+    member.size = model.seek(0, 2)
+    model.seek(0)
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        archive.addfile(member, model)
 
 
 def _symbol(shape: tuple[int, ...], output: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ DROPPED = (
     "round_", "msort", "mirr", "npv", "pmt", "ppmt", "pv", "rate",
 )  # fmt: skip
 
+DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64", "bool")
+
 
 def values(count: int) -> np.ndarray:
     """Numbers of all sizes and signs, (count,) float32: 0, infinities and subnormals are among them."""
@@ -61,6 +63,14 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
+def every(dtype: str) -> np.ndarray:
+    """The smallest, the largest and some other numbers of a dtype, (2, 3)."""
+    if dtype == "bool":
+        return np.array([[True, False, True], [False, False, True]])
+    limits = np.finfo(dtype) if dtype.startswith("float") else np.iinfo(dtype)
+    return np.array([[limits.min, limits.max, 0], [1, 2, 100]], dtype)
+
+
 def write_records() -> None:
     """The .rec files, by the SDK."""
     from sagemaker.amazon import common
@@ -74,7 +84,7 @@ def write_records() -> None:
 
 
 def write_arrays() -> None:
-    """The .params files, by MXNet: as SageMaker saves them, all dense, and with rows that are not stored."""
+    """The .params files, by MXNet: as SageMaker saves them, and in each other layout that it still writes."""
     for name in DROPPED:
         setattr(np, name, getattr(np, name, None))
     import mxnet as mx
@@ -90,6 +100,11 @@ def write_arrays() -> None:
     mx.nd.save(str(HERE / "unnamed.params"), [dense["arg:v"]])
     mx.nd.save(str(HERE / "csr.params"), {"x": dense["arg:v"].tostype("csr")})
     mx.nd.save(str(HERE / "float64.params"), {"x": dense["arg:v"].astype("float64")})
+    dtypes = {dtype: mx.nd.array(every(dtype), dtype=dtype) for dtype in DTYPES}
+    mx.nd.save(str(HERE / "dtypes.params"), dtypes)
+    with mx.util.np_shape(True):
+        scalar, nothing = mx.nd.array(np.float32(0.25)), mx.nd.zeros((0, 3))
+        mx.nd.save(str(HERE / "numpy.params"), {"scalar": scalar, "nothing": nothing, **dtypes})
 
 
 if __name__ == "__main__":
