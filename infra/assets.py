@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def only(*folders: str) -> list[str]:
-    """Ignore patterns that leave nothing but these folders."""
+    """Ignore patterns that leave nothing but these folders, without bytecode and hidden files."""
     keep = [pattern for folder in folders for pattern in (f"!{folder}", f"!{folder}/**")]
-    return ["*", *keep, "**/__pycache__", "**/*.pyc"]
+    return ["*", *keep, "**/__pycache__", "**/*.pyc", "**/.*"]
 
 
 def code(scope: Construct) -> Asset:
