@@ -60,6 +60,7 @@ clean:
 	touch $@
 
 .oracle/ready: .venv/ready oracle.txt
+	python tests/oracle/libs.py
 	$(PYTHON) -m venv --clear --without-pip .oracle
 	uv pip install -q --python $(ORACLE)/bin/python --no-deps $(WHEELS) -r oracle.txt
 	python tests/oracle/libs.py $(ORACLE)/lib/python3*/site-packages/mxnet
