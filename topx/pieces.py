@@ -1,10 +1,23 @@
 """Pieces of bytes, many at a time: gathered, scattered, and copied from place to place."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
+
+_NEAR = 1 << 16  # the range of codes that is worth a table
+
+
+def keep_at_hand() -> None:
+    """Has the C library keep pieces of up to 32 MB that are freed, for the next that are asked for.
+
+    The GNU library gives larger ones than any that was freed before back to the system, which clears the pages
+    anew each time: with pieces of megabytes that takes as long as what is done with them. 32 MB is its limit.
+    """
+    np.empty((1 << 25) - (1 << 13), np.uint8)
 
 
 def groups(lengths: Places) -> list[Places]:
@@ -25,15 +38,31 @@ def windows(array: Bytes, length: int) -> NDArray[np.void]:
     return np.ndarray((array.size - length + 1,), f"V{length}", array, strides=(1,))
 
 
+def items(array: Bytes, length: int) -> NDArray[Any]:
+    """A view of pieces of this length that fill the array, each one item."""
+    return array.view(f"u{length}" if length in {1, 2, 4, 8} else f"V{length}")
+
+
+def flat(table: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """The rows of a table, each of which stands together, back to back; copied, into out if given."""
+    target = np.empty(table.size, table.dtype) if out is None else out
+    if table.ndim < 2 or not table.size:
+        target[:] = table.reshape(-1)
+    else:
+        row = f"V{table.shape[1] * table.itemsize}"
+        target.view(row)[:] = table.view(row)[:, 0]
+    return target
+
+
 def copy(target: Bytes, to: Places | None, source: Bytes, begins: Places | None, lengths: Places) -> None:
     """Copies pieces of these lengths, all of one length at once; without places they stand back to back."""
     alike = groups(lengths)
     if len(alike) == 1 and (length := int(lengths[0])):
-        pieces = source.view(f"V{length}") if begins is None else windows(source, length)[begins]
+        pieces = items(source, length) if begins is None else windows(source, length)[begins]
         if to is None:
-            target.view(f"V{length}")[:] = pieces
+            target.view(pieces.dtype)[:] = pieces
         else:
-            windows(target, length)[to] = pieces
+            windows(target, length)[to] = pieces.view(f"V{length}")
         return
     offsets = np.cumsum(lengths) - lengths
     to, begins = offsets if to is None else to, offsets if begins is None else begins
@@ -45,3 +74,31 @@ def copy(target: Bytes, to: Places | None, source: Bytes, begins: Places | None,
     for rows in alike:
         if length := int(lengths[rows[0]]):
             windows(target, length)[to[rows]] = windows(source, length)[begins[rows]]
+
+
+def collected(source: Bytes, begins: Places, lengths: Places) -> Bytes:
+    """The bytes of these pieces, back to back."""
+    stream = np.empty(lengths.sum(), np.uint8)
+    copy(stream, None, source, begins, lengths)
+    return stream
+
+
+def distinct(codes: Places) -> tuple[Places, Places]:
+    """(values, which): the distinct codes (at least one), ascending, and for each code its place there."""
+    values, _ = tally(codes)
+    if values[-1] - values[0] >= _NEAR:
+        return values, np.searchsorted(values, codes)
+    places = np.empty(values[-1] - values[0] + 1, np.int64)
+    places[values - values[0]] = np.arange(values.size)
+    return values, places[codes - values[0]]
+
+
+def tally(codes: Places) -> tuple[Places, Places]:
+    """(values, counts): the distinct codes (at least one), ascending, and how often each is there."""
+    low = codes.min()
+    if codes.max() - low >= _NEAR:
+        values, counts = np.unique(codes, return_counts=True)
+        return values, counts
+    counts = np.bincount(codes - low)
+    present = np.flatnonzero(counts)
+    return present + low, counts[present]

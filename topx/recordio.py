@@ -4,8 +4,8 @@ A file is a run of frames, one per row (`frame.py` for one, `frames.py` for many
 their bytes, and writing twice to one file appends.
 """
 
-import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,11 +14,15 @@ from scipy import sparse
 
 from topx import varint
 from topx.errors import RecordsRejected
-from topx.frame import Frame
-from topx.frames import Damaged, Kinds, Spans, collected, distinct, filled, lay_out, located, opened, scan
-from topx.pieces import Bytes, Places
+from topx.frame import Form
+from topx.frames import Damaged, scan
+from topx.kinds import Kinds, fill, filled, lay_out, table
+from topx.pieces import Bytes, Places, distinct, flat, items, keep_at_hand
+from topx.rows import Rows, read
+from topx.source import Content, File
 
-_ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk
+_ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk of sparse rows
+_BYTES = 1 << 19  # of dense ones: processors keep as much at hand
 _BLOCK = 1 << 22  # bytes of a read chunk
 
 _Floats = NDArray[np.float32]
@@ -36,6 +40,8 @@ def write_sparse(file: BinaryIO, matrix: Any, labels: ArrayLike | None = None) -
         )
     csr = matrix.tocsr()
     column = _column(labels, csr.shape[0])
+    if csr.nnz > _NUMBERS // 8:
+        keep_at_hand()
     start = 0
     while start < csr.shape[0]:
         within = int(np.searchsorted(csr.indptr, csr.indptr[start] + _NUMBERS, "right")) - 1
@@ -53,61 +59,102 @@ def write_dense(file: BinaryIO, matrix: ArrayLike, labels: ArrayLike | None = No
     if array.ndim != 2:
         raise RecordsRejected(f"got {_kind(matrix)}; write_dense takes an array (rows, features)")
     column = _column(labels, array.shape[0])
-    kinds = _kinds(np.array([array.shape[1]]), np.zeros(1, np.int64), None, column)
-    step = max(1, min(_ROWS, _NUMBERS // max(1, array.shape[1])))
+    width = array.shape[1]
+    kinds = _kinds(np.array([width]), np.zeros(1, np.int64), None, column)
+    step = max(1, _BYTES // kinds.frames.size)
+    frames = table(kinds, 0, min(step, array.shape[0]))
     for start in range(0, array.shape[0], step):
         part = _float32(array[start : start + step], "values")
-        data = {"values": part.reshape(-1).view(np.uint8)}
+        data = {"values": items(part.reshape(-1).view(np.uint8), 4 * width)} if width else {}
         if column is not None:
-            data["label"] = column[start : start + step].view(np.uint8)
-        file.write(filled(kinds, np.zeros(len(part), np.int64), data).data)
+            data["label"] = items(column[start : start + step].view(np.uint8), 4)
+        fill(frames[: len(part)], kinds, 0, data)
+        file.write(frames[: len(part)].reshape(-1).data)
 
 
-def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, _Floats | None]:
-    """All records as (matrix, labels), float32.
+def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, NDArray[Any] | None]:
+    """All records as (matrix, labels), each in its own dtype: float32, float64 or int32.
 
     Sparse records give a csr_array (rows, feature_dim) that keeps the order of the keys, dense ones an
     ndarray (rows, features), no records an empty csr_array; labels are (rows,), or None where the records
     have none. Raises RecordsRejected with record number and byte offset.
     """
-    if isinstance(file, bytes | bytearray | memoryview):
-        file = io.BytesIO(file)
-    chunks = list(read_chunks(file))
-    if len(chunks) < 2:
-        return chunks[0] if chunks else (sparse.csr_array((0, 0), dtype=np.float32), None)
-    stack = sparse.vstack if sparse.issparse(chunks[0][0]) else np.concatenate
-    labels = [column for _, column in chunks if column is not None]
-    return stack([matrix for matrix, _ in chunks]), np.concatenate(labels) if labels else None
+    source = Content(file) if isinstance(file, bytes | bytearray | memoryview) else File(file)
+    columns = {name: _Column() for name in ("counts", "values", "keys", "labels")}
+    form, size = None, 0
+    for form, rows, chunk in _chunks(source):  # noqa: B007  the form of the last is that of all
+        size += chunk
+        for name, column in columns.items():
+            column.append(getattr(rows, name), source.size / size)
+    if form is None:
+        return sparse.csr_array((0, 0), dtype=np.float32), None
+    return _matrix(form, Rows(**{name: column.array[: column.used] for name, column in columns.items()}))
 
 
-def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, _Floats | None]]:
+def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, NDArray[Any] | None]]:
     """Successive (matrix, labels) as `read_matrix` gives them, each of about four megabytes of records.
 
     Memory is bounded by that or by the longest record. Raises RecordsRejected.
     """
-    first: Frame | None = None
-    record, offset, pending = 0, 0, b""
+    for form, rows, _ in _chunks(File(file)):
+        yield _matrix(form, replace(rows, values=flat(rows.values)) if rows.values.ndim == 2 else rows)
+
+
+class _Column:
+    """An array that grows at its end."""
+
+    def __init__(self) -> None:
+        self.array: NDArray[Any] = np.empty(0)
+        self.used = 0
+
+    def append(self, part: NDArray[Any], factor: float) -> None:
+        """Part comes to the end; what there is then is expected to grow by this factor."""
+        used = self.used + part.size
+        if used > self.array.size or not self.used:
+            room = max(int(used * factor * 1.01), 2 * self.used, used)
+            grown = np.empty(room, part.dtype)  # pages that are never written take no memory
+            grown[: self.used] = self.array[: self.used]
+            self.array = grown
+        flat(part, self.array[self.used : used])
+        self.used = used
+
+
+def _chunks(source: Content | File) -> Iterator[tuple[Form, Rows, int]]:
+    """(form, rows, bytes) of successive parts of a file."""
+    form: Form | None = None
+    record, offset, size = 0, 0, _BLOCK
+    if source.size > _BLOCK:
+        keep_at_hand()
 
     def rejected(row: int, at: int, what: object) -> RecordsRejected:
         return RecordsRejected(f"record {record + row} (the first is 0) at byte {offset + at}: {what}")
 
-    # A longer record is met by doubling what was read, never by trusting the length it claims.
-    while more := _read(file, max(_BLOCK, len(pending))):
-        pending += more
-        raw = np.frombuffer(pending, np.uint8)
-        heads, end, damage = scan(raw)
-        if heads.size:
+    while (raw := source.look(size)).size:
+        frames, damage = scan(raw)
+        if frames.heads.size:
             try:
-                first = first or opened(raw[:end], heads, 0)
-                rows = _rows(raw[:end], located(raw[:end], heads, first), first)
+                form = form or frames.hand(0)[1].form
+                rows = read(frames, form)
             except Damaged as error:
-                raise rejected(error.row, int(heads[error.row]), error) from error
-            yield rows
+                raise rejected(error.row, int(frames.heads[error.row]), error) from error
+            yield form, rows, frames.end
         if damage:
-            raise rejected(heads.size, end, damage)
-        record, offset, pending = record + heads.size, offset + end, pending[end:]
-    if pending:
-        raise rejected(0, 0, f"the file ends after {len(pending)} bytes of it")
+            raise rejected(frames.heads.size, frames.end, damage)
+        if not frames.heads.size:
+            if raw.size < size:
+                raise rejected(0, 0, f"the file ends after {raw.size} bytes of it")
+            size *= 2  # a longer record is met by reading on, never by trusting the length it claims
+        record, offset = record + frames.heads.size, offset + frames.end
+        source.move(frames.end)
+
+
+def _matrix(form: Form, rows: Rows) -> tuple[Any, NDArray[Any] | None]:
+    labels = None if form.label is None else rows.labels
+    if form.shape is None:
+        return rows.values.reshape(rows.counts.size, -1 if rows.values.size else 0), labels
+    begins = np.zeros(rows.counts.size + 1, rows.keys.dtype)
+    np.cumsum(rows.counts, out=begins[1:])
+    return sparse.csr_array((rows.values, rows.keys, begins), shape=(rows.counts.size, form.shape)), labels
 
 
 def _kind(matrix: Any) -> str:
@@ -164,38 +211,3 @@ def _sparse_frames(csr: Any, start: int, stop: int, column: _Floats | None) -> B
     if column is not None:
         data["label"] = column[start:stop].view(np.uint8)
     return filled(kinds, which, data)
-
-
-def _read(file: BinaryIO, size: int) -> bytes:
-    """So many bytes, fewer at the end of the file only."""
-    parts = []
-    while size and (part := file.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def _rows(raw: Bytes, spans: Spans, first: Frame) -> tuple[Any, _Floats | None]:
-    """(matrix, labels) of the rows; raises Damaged where their keys are wrong."""
-    values = collected(raw, spans["values"]).view("<f4")
-    labels = collected(raw, spans["label"]).view("<f4") if first.labelled else None
-    nnz = spans["values"][1] // 4
-    if first.shape is None:
-        return values.reshape(nnz.size, first.nnz), labels
-    ends, key_ends = np.cumsum(nnz), np.cumsum(spans["keys"][1])
-    stream = collected(raw, spans["keys"])
-    # Where the count of keys that have ended is right at the end of each row, it is right in each row.
-    last = np.flatnonzero(stream < 128)
-    stops = np.concatenate([[-1], last, [-2]])
-    wrong = np.flatnonzero(stops[np.minimum(ends, stops.size - 1)] != key_ends - 1)
-    if wrong.size:
-        row = int(wrong[0])
-        raise Damaged(row, f"it has {nnz[row]} values and not as many keys; each value has one")
-    keys = varint.decoded(stream, last)
-    if keys.size and keys.max() >= first.shape:
-        place = int(np.flatnonzero(keys >= first.shape)[0])
-        row = int(np.searchsorted(ends, place, "right"))
-        raise Damaged(row, f"it has the key {keys[place]}; the keys of the shape {first.shape} are less")
-    index = np.int32 if first.shape <= np.iinfo(np.int32).max else np.int64
-    begins = np.append(0, ends).astype(index)
-    return sparse.csr_array((values, keys.astype(index), begins), shape=(nnz.size, first.shape)), labels
