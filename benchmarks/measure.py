@@ -1,14 +1,17 @@
-"""What a benchmark gives back, and one run of the machine to measure."""
+"""What a benchmark gives back, and the programs that it measures."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which the system counts memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +29,40 @@ class Measure:
         return self.ours / self.peer if self.peer else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A program that has ended well: seconds from start to end, most megabytes it held at once, its stdout."""
+
+    seconds: float
+    megabytes: float
+    said: str
+
+
 class Unmeasured(Exception):
     """When a benchmark cannot be run here; the message says what is missing."""
+
+
+def program(*words: str) -> Ran:
+    """One run of `python -m WORDS`; raises Unmeasured where it fails.
+
+    Linux counts this process's memory at the start into the program's, so keep large data out of it.
+    """
+    with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as trouble:
+        began = time.perf_counter()
+        child = subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, stdout=said, stderr=trouble)
+        try:
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.kill()
+            raise
+        seconds = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        trouble.seek(0)
+        if child.returncode:
+            reason = trouble.read().strip().rpartition("\n")[2] or said.read().strip().rpartition("\n")[2]
+            raise Unmeasured(f"`python -m {' '.join(words)}` ended with {child.returncode}: {reason}")
+        return Ran(seconds=seconds, megabytes=usage.ru_maxrss * _UNIT / 1e6, said=said.read())
 
 
 def machine_run(*arguments: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -41,7 +41,7 @@ def written() -> str:
 
 
 def test_what_is_made_from_the_code_is_as_the_code_says() -> None:
-    assert README.read_text("utf-8") == written(), "run `python tests/test_readme.py`"
+    assert README.read_text("utf-8") == written(), "run `python -m tests.test_readme`"
 
 
 def test_every_make_target_named_exists() -> None:

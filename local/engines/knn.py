@@ -9,10 +9,8 @@ in `output/data/<object>.out`, row for row.
 import argparse
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +33,7 @@ from local.engines.job import (
     publish_test,
     running,
 )
-from local.engines.knn_model import Floats, Neighbors, normalized
+from local.engines.knn_model import Floats, Neighbors, Searchers, normalized, parts
 from topx.errors import join
 
 PROBED = 5  # lists that a query of faiss.IVFFlat looks into, as the managed container sets it
@@ -195,14 +193,13 @@ def transform(job: Job) -> None:
     if not objects:
         raise ClientError("No input objects; give at least one recordIO file")
     problems = []
-    # Each thread searches alone and writes its text: faster than all cores searching and then one writing.
-    with ThreadPoolExecutor(os.cpu_count(), initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
+    with Searchers() as searchers:
         for path in objects:
             out = job.folder / "output" / "data" / path.relative_to(job.data).with_name(f"{path.name}.out")
             out.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with out.open("wb") as file:
-                    file.writelines(pool.map(answer, queries(path, model, limit)))
+                    file.writelines(searchers.answers(answer, queries(path, model, limit)))
             except ClientError as error:
                 out.unlink()
                 problems.append(str(error))
@@ -237,7 +234,7 @@ def check_request(request: dict[str, Any]) -> tuple[bool, int]:
 
 
 def queries(path: Path, model: Neighbors, limit: int) -> Iterator[Floats]:
-    """The rows of an object, in parts of about a megabyte; raises ClientError for what cannot be answered."""
+    """The rows of an object, in parts; raises ClientError for what cannot be answered."""
     count = 0
     for rows, _ in chunks(path):
         check_dense(rows, path.name)
@@ -250,7 +247,7 @@ def queries(path: Path, model: Neighbors, limit: int) -> Iterator[Floats]:
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             raise ClientError(f"{path.name}: record {count + int(finite.argmin())} is not finite")
         count += len(rows)
-        yield rows
+        yield from parts(rows, model.k)
 
 
 if __name__ == "__main__":

@@ -5,21 +5,25 @@ row of the index) and `model_algo-1.json`.
 """
 
 import json
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import faiss
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import orjson
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Answer = TypeVar("Answer")
+PART, NUMBERS = 4096, 1 << 22  # rows, and their distances at most, that a thread searches and writes at once
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: cached_property
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbors:
     """A trained model: an index, the label of each of its rows, and how to answer."""
 
@@ -76,37 +80,69 @@ class Neighbors:
             mean: Floats = np.nanmean(labels, axis=1)
             return mean
         labels.sort(axis=1)  # equal labels come to stand in runs, those of none at the end
+        if not (labels[:, 1:] == labels[:, :-1]).any():
+            return labels[:, 0]
         place = np.arange(labels.shape[1])
         begins = np.diff(labels, axis=1, prepend=np.nan) != 0
         length = place - np.maximum.accumulate(np.where(begins, place, 0), axis=1)
         commonest: Floats = labels[np.arange(len(labels)), length.argmax(axis=1)]
         return commonest
 
-    @cached_property
-    def _texts(self) -> pa.StringArray:
-        """Each label as JSON (rows,)."""
-        return pa.array([str(label) for label in self.labels.tolist()], pa.string())
-
-    def lines(self, queries: Floats, *, verbose: bool) -> memoryview:
+    def lines(self, queries: Floats, *, verbose: bool) -> bytes:
         """The answers to queries (queries, features) as JSON lines.
 
-        Each float32 is written in the fewest digits that give it back.
+        Each float32 is written in the fewest digits that give it back, one that is not finite as null.
         """
         distances, rows = self.nearest(queries)
-        predicted = pa.array([str(label) for label in self.predict(rows).tolist()], pa.string())
-        parts = ['{"predicted_label": ', predicted, "}\n"]
-        if verbose:
-            found = rows >= 0
-            ends = pa.array(np.concatenate([[0], found.sum(axis=1).cumsum()]), pa.int32())
-            numbers = pa.array(distances[found]).cast(pa.string()), self._texts.take(pa.array(rows[found]))
-            lists = [pc.binary_join(pa.ListArray.from_arrays(ends, each), ", ") for each in numbers]
-            parts[2:] = [', "distances": [', lists[0], '], "labels": [', lists[1], "]}\n"]
-        _, offsets, text = pc.binary_join_element_wise(*parts, "").buffers()
-        return memoryview(text)[: np.frombuffer(offsets, np.int32)[len(queries)]]
+        predicted = _json(self.predict(rows).astype(np.float64))[1:-1].split(b",")
+        if not verbose:
+            return b"".join(b'{"predicted_label":%s}\n' % each for each in predicted)
+        found, labels = rows >= 0, self.labels[rows]
+        if found.all():
+            lists: list[Any] = [np.ascontiguousarray(distances), labels]
+        else:
+            lists = [[row[held] for row, held in zip(each, found, strict=True)] for each in (distances, labels)]
+        # All rows in one call and then cut: half the time of a call for each.
+        near, named = (_json(each)[2:-2].split(b"],[") for each in lists)
+        answers = zip(predicted, near, named, strict=True)
+        return b"".join(b'{"predicted_label":%s,"distances":[%s],"labels":[%s]}\n' % each for each in answers)
+
+
+def _json(numbers: Any) -> bytes:
+    text: bytes = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text
 
 
 def normalized(rows: Floats) -> Floats:
     """The rows at length 1; zero rows stay zero."""
-    rows = rows.copy()
+    rows = rows.astype(np.float32)
     faiss.normalize_L2(rows)
     return rows
+
+
+class Searchers(ThreadPoolExecutor):
+    """As many threads as faiss would take. Each searches alone, then writes its text while others search.
+
+    That is faster than all searching and then one writing.
+    """
+
+    def __init__(self) -> None:
+        faiss.cvar.distance_compute_blas_query_bs = 1024  # of 4096: so many products stay in the cache
+        threads = faiss.omp_get_max_threads()
+        super().__init__(threads, initializer=faiss.omp_set_num_threads, initargs=(1,))
+        self.ahead = 2 * threads
+
+    def answers(self, answer: Callable[[Floats], Answer], parts: Iterable[Floats]) -> Iterator[Answer]:
+        """`answer(part)` of each part in order; at most `ahead` are begun, however slowly they are taken."""
+        begun: deque[Future[Answer]] = deque()
+        for part in parts:
+            begun.append(self.submit(answer, part))
+            if len(begun) == self.ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def parts(rows: Floats, k: int) -> list[Floats]:
+    """The rows in equal parts of PART at most, and fewer where k is above a thousand."""
+    return np.array_split(rows, math.ceil(len(rows) / max(1, min(PART, NUMBERS // k))))

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from local.engines.job import AlgorithmError, ClientError, Job, from_strings
 from local.engines.knn import Hyperparameters, reservoir, train, transform
-from local.engines.knn_model import Neighbors
+from local.engines.knn_model import Neighbors, Searchers, parts
 from topx.recordio import write_dense, write_sparse
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,14 @@ def test_distances_are_written_so_that_float32_comes_back(tmp_path):
     lines = bytes(model.lines(users, verbose=True)).splitlines()
     written = np.array([json.loads(line)["distances"] for line in lines], np.float32)
     np.testing.assert_array_equal(written, distances)
+
+
+def test_a_distance_beyond_float32_leaves_the_line_json(tmp_path):
+    items = np.full((3, 9), 1e20, np.float32) * np.arange(3, dtype=np.float32)[:, None]
+    model = Neighbors.read(trained(tmp_path, items, index_metric="INNER_PRODUCT", k="2"))
+    answer = json.loads(model.lines(np.full((1, 9), 1e20, np.float32), verbose=True))
+    assert answer["distances"] == [None, None]
+    assert set(answer["labels"]) == {1, 2}
 
 
 def test_the_artifact_has_three_members(tmp_path):
@@ -231,6 +239,30 @@ def test_objects_are_answered_one_by_one_in_order(tmp_path):
     assert [each["labels"] for each in second] == [each["labels"] for each in first[:5][::-1]]
     exact = ((users[-1] - vectors(60)) ** 2).sum(axis=1)
     assert first[-1]["labels"] == np.argsort(exact)[:7].tolist()
+
+
+def test_no_more_parts_are_begun_than_threads_need():
+    begun = 0
+
+    def given():
+        nonlocal begun
+        for begun in range(1, 101):
+            yield np.full((1, 1), begun, np.float32)
+
+    with Searchers() as searchers:
+        for done, answer in enumerate(searchers.answers(np.ndarray.item, given()), start=1):
+            assert answer == done
+            assert begun < done + searchers.ahead
+    assert done == 100
+
+
+def test_rows_are_cut_so_that_a_part_of_answers_stays_small():
+    rows = np.arange(10_000, dtype=np.float32)[:, None]
+    for k in (1, 100, 5000, 10**8):
+        cut = parts(rows, k)
+        np.testing.assert_array_equal(np.concatenate(cut), rows)
+        assert max(map(len, cut)) * k <= max(k, 2**22)
+        assert max(map(len, cut)) <= 4096
 
 
 def test_a_bad_object_fails_the_job_and_leaves_no_output(tmp_path):
