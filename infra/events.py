@@ -6,13 +6,14 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
-from aws_cdk.aws_lambda_event_sources import SqsEventSource
 from aws_cdk.aws_s3 import IBucket
 from constructs import Construct
 
+from infra.rights import allow
 from topx.paths import tests, uploads
 from topx.settings import Deploy
 
+READING = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")  # what Lambda does with a queue
 ENDS = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
 
 
@@ -43,9 +44,16 @@ class Events(Construct):
             dead_letter_queue=sqs.DeadLetterQueue(queue=lost, max_receive_count=5),
         )
         # Two is the least that SQS takes; without a limit five pollers start, half of a new account.
-        trigger.add_event_source(
-            SqsEventSource(changes, batch_size=10, max_concurrency=2, report_batch_item_failures=True)
+        trigger.add_event_source_mapping(
+            "Changes",
+            event_source_arn=changes.queue_arn,
+            batch_size=10,
+            max_concurrency=2,
+            report_batch_item_failures=True,
         )
+        # The L2 source would add two rights that Lambda does not use.
+        assert trigger.role is not None
+        allow(trigger.role, [f"sqs:{verb}" for verb in READING], changes.queue_arn)
         prefixes = [prefix(name) for name in deploy.datasets for prefix in (uploads, tests)]
         events.Rule(
             self,

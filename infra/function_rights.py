@@ -61,11 +61,11 @@ class FunctionRights(Construct):
         encode, rank, evaluate = (self._roles[name] for name in ("Encode", "Rank", "Evaluate"))
         self._rights.read_uploads(encode)
         self._rights.read_runs(encode, "plan.json")
-        self._rights.write_runs(encode, "encoded/*")
+        self._rights.write_large(encode, "encoded/*")
 
         self._rights.list_runs(rank)
         self._rights.read_runs(rank, "plan.json", "encoded/*", "matrices/*", "matches/*")
-        self._rights.write_runs(rank, "lists/*", "import/*", "evaluated/*")
+        self._rights.write_large(rank, "lists/*", "import/*", "evaluated/*")
 
         self._rights.list_runs(evaluate)
         self._rights.read_runs(evaluate, "plan.json", "encoded/*", "evaluated/*", "lists/*", "factors/*")

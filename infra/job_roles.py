@@ -8,7 +8,8 @@ from constructs import Construct
 from infra.images import Algorithms
 from infra.rights import Rights, allow, arn
 
-LOG = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+GROUP = ["logs:CreateLogGroup", "logs:DescribeLogStreams"]  # on a log group, with and without :* at the end
+STREAMS = ["logs:CreateLogStream", "logs:PutLogEvents"]
 PULL = ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"]
 
 
@@ -53,10 +54,11 @@ class JobRoles(Construct):
         role = iam.Role(self, name, assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com", conditions=ours))
         self._rights.list_runs(role)
         self._rights.read_runs(role, *reads)
-        self._rights.write_runs(role, writes)
+        self._rights.write_large(role, writes)
         self._rights.encrypt_volumes(role)
         group = arn(self, "logs", f"log-group:/aws/sagemaker/{kind}")
-        allow(role, LOG, group, f"{group}:*", because="SageMaker names the streams of its one group.")
+        for actions, resources in ((GROUP, [group, f"{group}:*"]), (STREAMS, [f"{group}:*"])):
+            allow(role, actions, *resources, because="SageMaker names the streams of its one group.")
         allow(
             role,
             ["cloudwatch:PutMetricData"],

@@ -51,18 +51,24 @@ class Rights:
         self._use_key(role, "s3", "kms:Decrypt")
 
     def write_runs(self, role: IRole, *things: str) -> None:
-        """Lets the role put these things of any run; to put parts together S3 also decrypts."""
-        allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], *self._things(things))
-        self._use_key(role, "s3", "kms:Decrypt", "kms:GenerateDataKey")
+        """Lets the role put these things of any run, each in one request."""
+        allow(role, ["s3:PutObject"], *self._things(things))
+        self._use_key(role, "s3", "kms:GenerateDataKey")
+
+    def write_large(self, role: IRole, *things: str) -> None:
+        """The same for files that grow with the ratings: to put parts together S3 also decrypts."""
+        self.write_runs(role, *things)
+        allow(role, ["s3:AbortMultipartUpload"], *self._things(things))
+        self._use_key(role, "s3", "kms:Decrypt")
 
     def list_uploads(self, role: IRole) -> None:
         """Lets the role list the versions of training and test files."""
         self._list(role, "s3:ListBucketVersions", self._uploads, self._files())
 
     def read_uploads(self, role: IRole) -> None:
-        """Lets the role get any version of training and test files."""
+        """Lets the role get training and test files by their versions, which a plan pins."""
         objects = [f"{self._uploads}/{file}" for file in self._files()]
-        allow(role, ["s3:GetObject", "s3:GetObjectVersion"], *objects)
+        allow(role, ["s3:GetObjectVersion"], *objects)
         self._use_key(role, "s3", "kms:Decrypt")
 
     def read_ledger(self, role: IRole) -> None:

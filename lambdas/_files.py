@@ -55,7 +55,10 @@ def _copy(bucket: str, file: Path, key: str, version: str | None) -> None:
     try:
         answer = s3.get_object(Bucket=bucket, Key=key, **pinned)
     except s3.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "NoSuchVersion"}:
+        told = error.response["Error"]
+        # Who may not list a bucket is not told that an object is missing, but that he may not list.
+        hidden = told["Code"] == "AccessDenied" and "s3:ListBucket" in told["Message"]
+        if not hidden and told["Code"] not in {"NoSuchKey", "NoSuchVersion"}:
             raise
         which = f"s3://{bucket}/{key}" + (f" (version {version})" if version else "")
         raise RunRejected(f"{which} is gone, expired or deleted since it was planned; start anew") from error

@@ -34,6 +34,12 @@ HINTS = {  # error, beginning of a job's reason, or status -> (what to do, does 
         "An earlier attempt took the job's name: redrive makes another.",
         True,
     ),
+    "SageMaker.AmazonSageMakerException": (
+        "SageMaker refused the request. A missing right: deploy it and redrive. "
+        f"A wrong value: correct the setting. {ANEW}",
+        True,
+    ),
+    "AccessDenied": ("The role named above lacks this right: add it, deploy, redrive.", True),
     "Sandbox.Timedout": ("The function ran out of time: raise function_memory_mb, deploy, redrive.", True),
     "Lambda.Unknown": ("The function ran out of time: raise function_memory_mb, deploy, redrive.", True),
     "Runtime.ExitError": ("The function ran out of memory: raise function_memory_mb, deploy, redrive.", True),
@@ -53,14 +59,18 @@ OTHERWISE = ("When the cause is gone, redrive.", True)
 
 def handler(event: dict[str, Any], context: object) -> None:
     """Frees and starts first and tells last: a topic that is down changes nothing for the datasets."""
-    arn, machine = event["detail"]["executionArn"], event["detail"]["stateMachineArn"]
-    ended = cloud.execution(arn)
+    match event:
+        case {"detail": {"executionArn": str(arn)}} if arn.split(":")[5:6] == ["execution"]:
+            ended = cloud.execution(arn)
+        case _:
+            log.warning("event ignored: it names no execution", extra={"event": str(event)[:CAUSE_CHARS]})
+            return
     if ended is None or ended["status"] in cloud.ALIVE:
         log.info("not ended", extra={"execution": arn})
         return
     try:
         for dataset in cloud.datasets():
-            release(dataset, arn, machine)
+            release(dataset, arn, ended["stateMachineArn"])
     finally:
         cloud.tell(*message(ended))
 
@@ -105,7 +115,8 @@ def failed(ended: dict[str, Any], state: str) -> tuple[str, list[str]]:
     """(outcome, lines) of any other end: state, error, cause, what to do, and the redrive where it helps."""
     arn, status = ended["executionArn"], ended["status"]
     error, cause = ended.get("error") or status, reason(ended.get("cause"))
-    known = (HINTS[name] for name in (cause.split(":")[0], error, status) if name in HINTS)
+    denied = "AccessDenied" if "is not authorized to perform: " in cause else ""
+    known = (HINTS[name] for name in (denied, cause.split(":")[0], error, status) if name in HINTS)
     hint, redrive = next(known, OTHERWISE)
     lines = [f"State: {state}", f"Error: {error}", f"Cause: {cause[:CAUSE_CHARS]}", f"What to do: {hint}"]
     if redrive:
@@ -124,6 +135,6 @@ def parsed(text: str | None) -> dict[str, Any]:
     """The object in a JSON text; empty when there is none."""
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

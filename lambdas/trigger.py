@@ -10,14 +10,23 @@ from topx import paths
 
 log = logging.getLogger(__name__)
 
+SHOWN = 1000  # characters of a strange message in the log; it may have a million
+
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """A batch of queue messages -> those that failed, for the queue to send again.
 
     A message only says which dataset to look at; what is there, the bucket says. `{"sweep": true}` looks at
-    every dataset, for events that never came.
+    every dataset, for events that never came. What is no message at all is left out.
     """
-    asked = {record["messageId"]: named(record["body"]) for record in event["Records"]}
+    records = event.get("Records") if isinstance(event, dict) else None
+    asked = {}
+    for record in records if isinstance(records, list) else [event]:
+        match record:
+            case {"messageId": str(message), "body": str(body)}:
+                asked[message] = named(body)
+            case _:
+                log.warning("event ignored: it is no message of a queue", extra={"body": str(record)[:SHOWN]})
     failed = {dataset for dataset in set().union(*asked.values()) if not looked(dataset)}
     again = [message for message, asks in asked.items() if not failed.isdisjoint(asks)]
     return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}
@@ -27,7 +36,7 @@ def named(body: str) -> set[str]:
     """The datasets that a message is about; none for a message that is about nothing of ours."""
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second for brackets in brackets in brackets
         message = body
     match message:
         case {"sweep": True}:
@@ -37,7 +46,7 @@ def named(body: str) -> set[str]:
         case _:
             found = set()
     if not found:
-        log.warning("message ignored: no dataset of this stage", extra={"body": body})
+        log.warning("message ignored: no dataset of this stage", extra={"body": body[:SHOWN]})
     return found
 
 

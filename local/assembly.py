@@ -2,13 +2,18 @@
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from local import bus
 from local.children import PYTHON, environment
+from local.iam_policy import IDENTITY, RESOURCE, TRUST
+from local.iam_policy import problems as policy_problems
 from topx.errors import SettingsRejected, TopxError, join
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +22,7 @@ STAGE = "local"
 EMULATED = {
     "AWS::DynamoDB::Table",
     "AWS::Events::Rule",
+    "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Policy",
     "AWS::IAM::Role",
     "AWS::KMS::Key",
@@ -25,28 +31,29 @@ EMULATED = {
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
     "AWS::S3::Bucket",
+    "AWS::S3::BucketPolicy",
     "AWS::SNS::Topic",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::Queue",
+    "AWS::SQS::QueuePolicy",
     "AWS::StepFunctions::StateMachine",
 }
 LEFT_OUT = {  # resource types that have no effect locally -> what an operator should know
     "AWS::CDK::Metadata": "no usage metadata",
     "AWS::CloudWatch::Alarm": "alarms never fire",
     "AWS::CloudWatch::Dashboard": "no dashboards",
-    "AWS::Lambda::EventInvokeConfig": "asynchronous calls are tried three times, without a dead-letter queue",
     "AWS::Logs::ResourcePolicy": "log delivery needs no permission",
-    "AWS::S3::BucketPolicy": "bucket policies are not evaluated",
-    "AWS::SNS::TopicPolicy": "topic policies are not evaluated",
-    "AWS::SQS::QueuePolicy": "queue policies are not evaluated",
 }
 NOT_EMULATED = (  # beside the resource types above; the README lists both
-    "policies of roles are not enforced (each function and job does have its own role's credentials)",
-    "schedules never fire, so the sweep for lost events does not run",
-    "redrive: start a new execution",
+    "rights on what services do for us (logs, traces, images, metrics); local/on_behalf.py lists them",
+    "permission boundaries, session policies, organisations' policies, AWS's own managed policies; signatures",
+    "redrives into a Map or Parallel state; a stopped execution waits for the function that it is calling",
+    "a training job that is stopped leaves an empty artifact: local engines write theirs at their end",
     "log groups and metrics stay empty; logs are files",
     "nothing expires and nothing is encrypted; keys exist in name",
     "one engine process stands for any number of machines of any type; disks and networks are not limited",
     "a function has at most four processes; its memory is watched on Linux only, its disk not at all",
+    "nothing waits: a failed asynchronous call is tried again at once, and a target of a rule only once",
     "subscriptions of the topic are not delivered by mail; `up` shows what is told",
 )
 TASKS = ("lambda:invoke", "sagemaker:")  # what follows `states:::` in a Task's Resource
@@ -75,15 +82,17 @@ class Stack:
             one["DependsOn"] = [name for name in _listed(one.get("DependsOn", [])) if name in kept]
             if one["Type"] == "AWS::KMS::Key":
                 one["Properties"].pop("Tags", None)  # moto reads them in the KMS API's spelling and fails
-        return json.dumps({**self.template, "Resources": kept})
+        return json.dumps({**self.template, "Resources": _creatable(kept)})
 
     def problems(self) -> Iterator[str]:
         """What of this stack local mode does not emulate."""
         for name, one in self.template["Resources"].items():
             if one["Type"] not in EMULATED | LEFT_OUT.keys():
                 yield f"{self.name}/{name} is {one['Type']}; emulated: {', '.join(sorted(EMULATED))}"
-            if one.get("Properties", {}).get("ManagedPolicyArns"):
-                yield f"{self.name}/{name} has managed policies, which moto drops; give the role its own policy"
+            for problem in bus.problems(one, self.template["Resources"]):
+                yield f"{self.name}/{name} {problem}"
+            for problem in _policy_problems(one):
+                yield f"{self.name}/{name}: {problem}"
             if one["Type"] == "AWS::StepFunctions::StateMachine":
                 text = json.dumps(one["Properties"].get("DefinitionString", ""))
                 for resource in {part.split('\\"')[0] for part in text.split(":states:::")[1:]}:
@@ -169,6 +178,64 @@ def _stack(folder: Path, name: str, properties: dict[str, Any]) -> Stack:
             if one["source"]["packaging"] == "zip"
         },
     )
+
+
+POLICIES = {  # where a type of resource has policy documents: property -> kind
+    "AWS::IAM::ManagedPolicy": {"PolicyDocument": IDENTITY},
+    "AWS::IAM::Policy": {"PolicyDocument": IDENTITY},
+    "AWS::IAM::Role": {"AssumeRolePolicyDocument": TRUST},
+    "AWS::KMS::Key": {"KeyPolicy": RESOURCE},
+    "AWS::S3::BucketPolicy": {"PolicyDocument": RESOURCE},
+    "AWS::SNS::TopicPolicy": {"PolicyDocument": RESOURCE},
+    "AWS::SQS::QueuePolicy": {"PolicyDocument": RESOURCE},
+}
+
+
+def _policy_problems(resource: dict[str, Any]) -> Iterator[str]:
+    """What of a resource's policies AWS would refuse, or is not evaluated locally."""
+    given = resource.get("Properties", {})
+    for name, kind in POLICIES.get(resource["Type"], {}).items():
+        yield from policy_problems(given.get(name, {}), kind)
+    if resource["Type"] == "AWS::IAM::Role":
+        for one in given.get("Policies", []):
+            yield from policy_problems(one.get("PolicyDocument"), IDENTITY)
+        if "PermissionsBoundary" in given:
+            yield "permission boundaries are not evaluated; give the role policies that allow no more"
+        if ":iam::aws:policy/" in json.dumps(given.get("ManagedPolicyArns", [])):
+            yield "AWS's own managed policies are not evaluated; give the role its own policy"
+
+
+def _creatable(resources: dict[str, Any]) -> dict[str, Any]:
+    """The resources in an order in which each comes after all that it names; policies as late as they may.
+
+    AWS creates side by side what does not wait for each other: who needs a policy must say so.
+    """
+    waits = TopologicalSorter({name: _named(one) & resources.keys() for name, one in resources.items()})
+    waits.prepare()
+    made: dict[str, Any] = {}
+    ready: list[str] = []
+    while waits.is_active():
+        ready = sorted([*ready, *waits.get_ready()], key=lambda name: "Policy" in resources[name]["Type"])
+        made[ready[0]] = resources[ready[0]]
+        waits.done(ready.pop(0))
+    return made
+
+
+def _named(value: Any) -> set[str]:
+    """The logical ids that a part of a template may name."""
+    match value:
+        case {"Ref": str(name)}:
+            return {name}
+        case {"Fn::GetAtt": [str(name), _]}:
+            return {name}
+        case {"Fn::Sub": str(text)}:
+            return {name.partition(".")[0] for name in re.findall(r"\$\{([^}]+)\}", text)}
+        case dict():
+            named = set(_listed(value.get("DependsOn", []))) if "Type" in value else set()
+            return named.union(*map(_named, value.values()))
+        case list():
+            return set().union(*map(_named, value))
+    return set()
 
 
 def _listed(value: Any) -> list[Any]:

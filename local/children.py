@@ -1,4 +1,4 @@
-"""Subprocesses that never outlive us: each in a session of its own, all ended with whatever they started."""
+"""Subprocesses that never outlive us, however we end: each in a session of its own, which ends as one."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ KEPT = (
     *("NUMBA_CACHE_DIR", "JSII_RUNTIME_PACKAGE_CACHE", "JSII_RUNTIME_PACKAGE_CACHE_ROOT"),
 )
 PYTHON = sys.executable
+REAPER = Path(__file__).with_name("reaper.py")
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -30,6 +31,7 @@ class Children:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = Lock()
         self._closed = False
+        self._reaper: subprocess.Popen[str] | None = None
 
     def start(
         self, command: list[str], *, folder: Path, given: Mapping[str, str], log: Path
@@ -49,6 +51,7 @@ class Children:
                 start_new_session=True,
             )
             self._running.add(child)
+            self._tell(f"+{child.pid}")
         return child
 
     def end(self, child: subprocess.Popen[bytes]) -> None:
@@ -59,7 +62,9 @@ class Children:
             child.kill()
         child.wait()
         with self._lock:
-            self._running.discard(child)
+            if child in self._running:
+                self._running.discard(child)
+                self._tell(f"-{child.pid}")
 
     def end_all(self) -> None:
         """Ends every process; later starts are refused."""
@@ -68,6 +73,20 @@ class Children:
             left = list(self._running)
         for child in left:
             self.end(child)
+        if self._reaper and self._reaper.stdin:
+            self._reaper.stdin.close()
+            self._reaper.wait()
+
+    def _tell(self, line: str) -> None:
+        if self._reaper is None:
+            self._reaper = subprocess.Popen(
+                [PYTHON, "-I", "-S", str(REAPER)],
+                env=environment({}),
+                stdin=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is for us
+                text=True,
+            )
+        print(line, file=self._reaper.stdin, flush=True)
 
 
 class ChildrenEnded(Exception):

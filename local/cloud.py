@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from local import events, functions, gaps, imports, jobs, moto_seams, states
+from local import events, functions, gaps, iam, imports, jobs, moto_seams, queues, requests, states
 from local.assembly import Assembly, Stack
 from local.children import Children
 from local.moto_seams import ACCOUNT, REGION
@@ -85,10 +85,13 @@ class Cloud:
             stack.callback(server.stop)
             self.endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
             stack.callback(self._forget)
-            imports.install(stack)
+            self.iam = iam.install(stack, KEYS[0])
+            imports.install(self.iam, stack)
             self.quotas.install(stack)
+            requests.install(stack)
             states.install(self, stack)
             self.events = events.install(self, stack)
+            self.queues = queues.install(self, stack)
             self.functions = functions.install(self, stack)
             moto_seams.put(stack, moto_seams.REQUEST_BODY, _body)
             gaps.install(stack, self.functions.created)
@@ -102,8 +105,13 @@ class Cloud:
     ) -> None:
         self._stack.close()
 
-    def client(self, service: str, role: str | None = None) -> Any:
-        """A boto3 client of the operator, or of a role assumed at embedded AWS."""
+    def client(self, service: str, role: str | None = None, *, of: str = "") -> Any:
+        """A boto3 client of the operator, or of a role assumed at embedded AWS.
+
+        `of` is the ARN of the thing, such as a job, for which its service acts under the role: then the role
+        must trust that service. Raises Refused.
+        """
+        self._check_trust(role, of)
         with self._making:
             if (service, role) not in self._clients:
                 keys = self._keys(role)
@@ -114,7 +122,12 @@ class Cloud:
                     aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
                     aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
                     aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-                    config=Config(retries={"total_max_attempts": 1}, read_timeout=900, max_pool_connections=50),
+                    config=Config(
+                        retries={"total_max_attempts": 1},
+                        read_timeout=900,
+                        max_pool_connections=50,
+                        parameter_validation=False,  # embedded AWS refuses by itself, as AWS does
+                    ),
                 )
             return self._clients[service, role]
 
@@ -123,8 +136,9 @@ class Cloud:
         for service, call in SERVICES.items():
             getattr(self.client(service), call)()
 
-    def environment(self, role: str | None = None) -> dict[str, str]:
-        """Environment variables with which a process talks to embedded AWS as the operator or as a role."""
+    def environment(self, role: str | None = None, *, of: str = "") -> dict[str, str]:
+        """Environment variables with which a process talks to embedded AWS, for the same as a client."""
+        self._check_trust(role, of)
         with self._making:
             keys = self._keys(role)
         return {
@@ -145,6 +159,11 @@ class Cloud:
         machines = moto_seams.MACHINES[ACCOUNT][REGION]
         events = machines.describe_execution(execution).to_history_output()["events"]
         return [{**event, "timestamp": datetime.fromisoformat(event["timestamp"])} for event in events]
+
+    def quiet(self, seconds: float = 20.0) -> None:
+        """Waits for what an execution set off by its events and asynchronous calls, but no longer than that."""
+        self.events.quiet(seconds)
+        self.functions.quiet(seconds)
 
     def prepare(self, assembly: Assembly) -> None:
         """What CDK's bootstrap gives an account: a place for assets, and its version."""
@@ -174,6 +193,7 @@ class Cloud:
         self.functions.close()
         self.children.end_all()
         states.wait_for(running)
+        self.queues.close()
         self.events.close()
 
     def _forget(self) -> None:
@@ -181,6 +201,10 @@ class Cloud:
         for client in self._clients.values():
             client.close()
         urlopen(Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()
+
+    def _check_trust(self, role: str | None, of: str) -> None:
+        if role and of:
+            self.iam.trust(role, f"{of.split(':')[2]}.amazonaws.com", of)
 
     def _keys(self, role: str | None) -> dict[str, str]:
         if role is None:

@@ -1,12 +1,19 @@
 """Lambda: each function runs warm under AWS's own runtime client, from its staged folder, with its own role."""
 
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections import deque
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local import moto_seams as moto
+from local.iam_needs import Refused
 from local.runtime import Answer, Runtime
 
 if TYPE_CHECKING:
@@ -34,8 +41,9 @@ class Functions:
         self._count = count(1)
         self._warming = ThreadPoolExecutor(max_workers=1, thread_name_prefix="warming")
         self._later = ThreadPoolExecutor(max_workers=16, thread_name_prefix="asynchronous-call")
+        self._called: deque[Future[None]] = deque(maxlen=1000)
 
-    def call(self, function: Any, payload: bytes) -> Answer:
+    def call(self, function: moto.Function, payload: bytes) -> Answer:
         """The answer of one synchronous call; waits while the function is busy AT_ONCE times."""
         name = function.function_name
         with self._lock:
@@ -43,7 +51,11 @@ class Functions:
         with slot:
             if self._cloud.closing.is_set():
                 return ENDING
-            runtime = self._take(function)
+            try:
+                runtime = self._take(function)
+            except Refused as error:
+                text = {"errorType": "AccessDeniedException", "errorMessage": str(error)}
+                return Answer(payload=json.dumps(text).encode(), failed=True)
             answer = runtime.call(payload)
             if runtime.process.poll() is None:
                 self._give_back(name, runtime)
@@ -51,8 +63,8 @@ class Functions:
                 self._drop(runtime)
         return answer
 
-    def call_later(self, function: Any, payload: bytes) -> None:
-        """Calls asynchronously, and again where the call fails, as AWS does minutes later."""
+    def call_later(self, function: moto.Function, payload: bytes) -> None:
+        """Calls asynchronously, and again where the call fails, which AWS does minutes later."""
 
         def tries() -> None:
             for _ in range(ASYNCHRONOUS_TRIES):
@@ -60,10 +72,13 @@ class Functions:
                 if not answer.failed:
                     return
             if not self._cloud.closing.is_set():
-                said = answer.payload.decode(errors="replace")
-                self._cloud.events.lost.append(f"{function.function_name} failed every time with {said[:500]}")
+                self._give_up(function, payload, answer.payload.decode(errors="replace"))
 
-        self._later.submit(tries)
+        self._called.append(self._later.submit(tries))
+
+    def quiet(self, seconds: float) -> None:
+        """Waits for the ends of asynchronous calls, but no longer than that."""
+        futures.wait(list(self._called), seconds)
 
     def created(self, function: Any) -> None:
         """Notes a new function, and starts the first ones: deploying leaves a core idle."""
@@ -89,7 +104,27 @@ class Functions:
         for runtime in running:
             self._drop(runtime)
 
-    def _warm(self, function: Any) -> None:
+    def _give_up(self, function: moto.Function, payload: bytes, said: str) -> None:
+        """Sends what a function could not handle to its dead-letter queue, in the function's own name."""
+        self._cloud.events.lose(f"{function.function_name} failed every time with {said[:500]}")
+        if function.dead_letter_target is None:
+            return
+        about = {"RequestID": ("String", str(uuid4())), "ErrorCode": ("Number", "200")}
+        about["ErrorMessage"] = ("String", said[:1024])
+        name = function.dead_letter_target.rpartition(":")[2]
+        try:
+            url = self._cloud.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+            self._cloud.client("sqs", function.role, of=function.function_arn).send_message(
+                QueueUrl=url,
+                MessageBody=payload.decode(),
+                MessageAttributes={
+                    name: {"DataType": kind, "StringValue": text} for name, (kind, text) in about.items()
+                },
+            )
+        except (ClientError, BotoCoreError, Refused) as error:
+            self._cloud.events.lose(f"{function.function_name}: {name} refused its dead letter: {error}")
+
+    def _warm(self, function: moto.Function) -> None:
         with self._lock:
             if function.function_name in self._idle or self._cloud.closing.is_set():
                 return
@@ -109,6 +144,7 @@ class Functions:
 
     def _start(self, function: Any) -> Runtime:
         name = function.function_name
+        self._cloud.iam.trust(function.role, "lambda.amazonaws.com", function.function_arn)
         work = self._cloud.work / "functions" / f"{name}-{next(self._numbers)}"
         runtime = Runtime(self._cloud, function, self._cloud.logs / "functions" / f"{name}.log", work)
         self._running.add(runtime)

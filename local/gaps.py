@@ -34,17 +34,18 @@ def _completed(original: Any, complete: Callable[[Any, dict[str, Any]], None]) -
     return classmethod(create)
 
 
-def _bucket(bucket: Any, properties: dict[str, Any]) -> None:
+def _bucket(bucket: moto.Bucket, properties: dict[str, Any]) -> None:
     bucket.versioning_status = properties.get("VersioningConfiguration", {}).get("Status")
     if "EventBridgeConfiguration" in properties.get("NotificationConfiguration", {}):
         bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
 
 
-def _function(function: Any, properties: dict[str, Any]) -> None:
+def _function(function: moto.Function, properties: dict[str, Any]) -> None:
     function.package_type = properties.get("PackageType", "Zip")
     function.image_config = moto.IMAGE_CONFIG(properties.get("ImageConfig", {}))
     function.logging_config = properties.get("LoggingConfig", {})
     function.ephemeral_storage = int(properties.get("EphemeralStorage", {}).get("Size", 512))
+    function.dead_letter_target = properties.get("DeadLetterConfig", {}).get("TargetArn")
 
 
 def _table(table: Any, properties: dict[str, Any]) -> None:

@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local import moto_seams as moto
+from local.iam import Iam
+from local.iam_needs import Call, Refused, Role
 
 
-def install(stack: ExitStack) -> None:
+def install(iam: Iam, stack: ExitStack) -> None:
     """Replaces moto's answers about imports, until `stack` closes."""
     started: dict[str, tuple[Any, dict[str, Any], datetime]] = {}
-    original = moto.IMPORT_TABLE.original
+    callers: dict[str, Role | None] = {}  # table -> whose rights its import has; the operator's are not asked
+    original, run = moto.IMPORT_TABLE.original, moto.RUN_IMPORT.original
 
     def import_table(self: Any) -> Any:
         parameters = self.body["TableCreationParameters"]
@@ -24,6 +27,7 @@ def install(stack: ExitStack) -> None:
                 raise moto.Refusal("ResourceInUseException", f"Table is being imported: {name}")
         if name in self.dynamodb_backend.tables:
             raise moto.Refusal("ResourceInUseException", f"Table already exists: {name}")
+        callers[name] = iam.world.role_of(self.access_key, self.headers.get("X-Amz-Security-Token"))
         arn = original(self).result["ImportTableDescription"]["ImportArn"]
         job = self.dynamodb_backend.table_imports[arn]
         started[arn] = (job, self.body, datetime.now(UTC))
@@ -54,10 +58,29 @@ def install(stack: ExitStack) -> None:
         ]
         return moto.ANSWER({"ImportSummaryList": summaries})
 
+    def read(self: Any) -> None:
+        """S3 is read in the caller's name; what it may not read shows as a failed import only."""
+        role, source = callers[self.table_name], self.s3_source
+        try:
+            if role:
+                for call in _reading(iam, source["S3Bucket"], source.get("S3KeyPrefix", "")):
+                    iam.may(role, call, via="dynamodb")
+        except Refused as error:
+            self.status, self.failure_code, self.failure_message = "FAILED", "S3AccessDenied", str(error)
+            return
+        run(self)
+
+    moto.put(stack, moto.RUN_IMPORT, read)
     moto.put(stack, moto.JSON_LINES, staticmethod(_json_lines))
     moto.put(stack, moto.IMPORT_TABLE, import_table)
     moto.put(stack, moto.DESCRIBE_IMPORT, describe_import)
     moto.put(stack, moto.LIST_IMPORTS, list_imports)
+
+
+def _reading(iam: Iam, bucket: str, prefix: str) -> Iterator[Call]:
+    yield iam.call("s3", "ListObjectsV2", {"Bucket": bucket, "Prefix": prefix})
+    for key in iam.world.objects(bucket, prefix):
+        yield iam.call("s3", "GetObject", {"Bucket": bucket, "Key": key})
 
 
 def _json_lines(original: str) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 import json
 import tarfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,35 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import job_rules, work
 from local import moto_seams as moto
-from local import work
 from local.assembly import NotEmulated
 from local.children import ChildrenEnded
-from local.staging import JobFailed, Staging
+from local.iam_needs import Refused
+from local.staging import JobFailed, JobStopped, split
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
-REQUEST = {  # what a request may hold; anything else would be ignored here and is refused instead
-    "training": {
-        *("TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig"),
-        *("OutputDataConfig", "ResourceConfig", "StoppingCondition", "Tags", "EnableNetworkIsolation"),
-        "EnableInterContainerTrafficEncryption",
-    },
-    "processing": {
-        *("ProcessingJobName", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources"),
-        *("StoppingCondition", "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "Tags"),
-    },
-    "transform": {
-        *("TransformJobName", "ModelName", "MaxConcurrentTransforms", "MaxPayloadInMB", "BatchStrategy"),
-        *("TransformInput", "TransformOutput", "TransformResources", "Tags"),
-    },
-}
 LONGEST_REASON = 1024
-
-
-class _Stopped(Exception):
-    """When a job is ended from outside; the text is its secondary status."""
+STOPPED_WITHIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -78,14 +61,18 @@ class Job:
         self.thread.start()
 
     def stop(self) -> None:
-        """Ends the job as StopTrainingJob and its like do."""
+        """Ends the job as StopTrainingJob and its like do: at once, unless it is moving files."""
         self.stopping = True
         if self.child:
             self.cloud.children.end(self.child)
+        self.ended.wait(STOPPED_WITHIN_SECONDS)
 
     def execute(self, command: list[str], folder: Path) -> int:
         """Exit code of the job's subprocess, which sees no credentials, as in a network of its own."""
-        limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        if self.stopping:
+            raise JobStopped("Stopped")
+        stopping = self.request.get("StoppingCondition") or {}
+        limit = stopping.get("MaxRuntimeInSeconds", None if self.kind == "transform" else job_rules.DAY)
         start = time.monotonic()
         self.child = self.cloud.children.start(
             command, folder=folder, given=self.request.get("Environment", {}), log=self.log
@@ -94,12 +81,12 @@ class Job:
         try:
             code = None if self.stopping else self.child.wait(limit)
         except TimeoutExpired as error:
-            raise _Stopped("MaxRuntimeExceeded") from error
+            raise JobStopped("MaxRuntimeExceeded") from error
         finally:
             self.cloud.children.end(self.child)
             self.seconds = time.monotonic() - start
         if code is None or self.stopping:
-            raise _Stopped("Stopped")
+            raise JobStopped("Stopped")
         return code
 
     def _work(self) -> None:
@@ -110,9 +97,9 @@ class Job:
                 self.request.get("RoleArn")
                 or self.cloud.jobs.model(self.request["ModelName"])["ExecutionRoleArn"]
             )
-            work.DOING[self.kind](self, Staging(self.cloud.client("s3", role)))
+            work.DOING[self.kind](self, work.staged(self, role))
             status, detail, reason = "Completed", "Completed", ""
-        except _Stopped as error:
+        except JobStopped as error:
             status, detail, reason = "Stopped", str(error), ""
         except JobFailed as error:
             reason = str(error)
@@ -148,6 +135,10 @@ class Jobs:
         self._cloud = cloud
         self._jobs: dict[tuple[str, str], Job] = {}
 
+    def all(self) -> list[tuple[tuple[str, str], Job]]:
+        """((kind, name), job) of every job so far."""
+        return list(self._jobs.items())
+
     def engine_seconds(self) -> dict[str, float]:
         """Job name -> seconds of its engine, a subprocess in place of SageMaker's own algorithm."""
         return {name: job.seconds for (kind, name), job in self._jobs.items() if kind != "processing"}
@@ -158,10 +149,7 @@ class Jobs:
         return answer
 
     def check(self, kind: str, request: dict[str, Any]) -> None:
-        """Raises what the Create call would answer where it refuses."""
-        unknown = request.keys() - REQUEST[kind]
-        if unknown:
-            raise moto.Refusal("ValidationException", f"not emulated locally: {', '.join(sorted(unknown))}")
+        """Raises what the Create call would answer where it refuses a request that is right in itself."""
         name = request[f"{kind.title()}JobName"]
         if (kind, name) in self._jobs:
             text = f"{kind.title()} job names must be unique within an AWS account and region; {name} exists"
@@ -171,6 +159,8 @@ class Jobs:
                 self.model(request["ModelName"])
             except ClientError as error:
                 raise moto.Refusal("ValidationException", error.response["Error"]["Message"]) from error
+        else:
+            self._check_role(request["RoleArn"], _arn(f"{kind}-job", name))
         machines = (
             request.get("ResourceConfig")
             or request.get("TransformResources")
@@ -179,6 +169,34 @@ class Jobs:
         problem = self._cloud.quotas.problem(kind, machines["InstanceType"], machines["InstanceCount"])
         if problem:
             raise moto.Refusal("ResourceLimitExceeded", problem)
+
+    def check_model(self, request: dict[str, Any]) -> None:
+        """Raises what CreateModel would answer where it refuses: a name that is taken, data out of reach."""
+        role, data = request["ExecutionRoleArn"], request["PrimaryContainer"]["ModelDataUrl"]
+        with suppress(ClientError):
+            known = self.model(request["ModelName"])["ModelArn"]
+            raise moto.Refusal("ValidationException", f'Cannot create already existing model "{known}".')
+        arn = _arn("model", request["ModelName"])
+        self._check_role(role, arn)
+        try:
+            bucket, key = split(data)
+            self._cloud.client("s3", role, of=arn).head_object(Bucket=bucket, Key=key)
+        except (ClientError, JobFailed) as error:
+            text = (
+                f'Could not access model data at {data}. Please ensure that the role "{role}" exists, that it '
+                f'has "s3:GetObject" permissions and that the object is located in {moto.REGION}.'
+            )
+            raise moto.Refusal("ValidationException", text) from error
+
+    def _check_role(self, role: str, of: str) -> None:
+        try:
+            self._cloud.iam.trust(role, "sagemaker.amazonaws.com", of)
+        except Refused as error:
+            text = (
+                f"Could not assume role {role}. Please ensure that the role exists and allows principal "
+                "'sagemaker.amazonaws.com' to assume the role."
+            )
+            raise moto.Refusal("ValidationException", text) from error
 
     def begin(self, kind: str, request: dict[str, Any], record: Any) -> None:
         """Starts the work of a job that moto has recorded."""
@@ -191,14 +209,21 @@ class Jobs:
         return self._jobs[kind, name].ended.wait(seconds)
 
     def stop(self, kind: str, name: str) -> None:
-        """Stops a job; one that has ended, or never was, stays as it is."""
-        if (kind, name) in self._jobs:
-            self._jobs[kind, name].stop()
+        """Stops a job; raises what the Stop call answers where there is nothing to stop."""
+        job = self._jobs.get((kind, name))
+        if job is None:
+            raise moto.Refusal("ValidationException", "Requested resource not found.")
+        if job.ended.is_set():
+            status = getattr(job.record, f"{kind}_job_status")
+            text = f"The request was rejected because the {kind} job is in status {status}."
+            raise moto.Refusal("ValidationException", text)
+        job.stop()
 
     def close(self) -> None:
         """Stops all jobs and waits for their ends."""
         for job in self._jobs.values():
-            job.stop()
+            if not job.ended.is_set():
+                job.stop()
         for job in self._jobs.values():
             if job.thread:
                 job.thread.join()
@@ -215,7 +240,18 @@ def install(cloud: "Cloud", stack: ExitStack) -> Jobs:
     for kind, seam in moto.SAGEMAKER_JOBS.items():
         moto.put(stack, seam, _creating(jobs, kind, seam.original))
         moto.put(stack, stops[kind], _stopping(jobs, kind))
+    create_model = moto.CREATE_MODEL.original
+
+    def create_checked_model(self: Any) -> Any:
+        jobs.check_model(json.loads(self.body))
+        return create_model(self)
+
+    moto.put(stack, moto.CREATE_MODEL, create_checked_model)
     return jobs
+
+
+def _arn(kind: str, name: str) -> str:
+    return f"arn:aws:sagemaker:{moto.REGION}:{moto.ACCOUNT}:{kind}/{name}"
 
 
 def _creating(jobs: Jobs, kind: str, original: Any) -> Any:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,8 @@ def followed(ready: Session, execution: str, out: Path, screen: Screen) -> Outco
     """Shows an execution until it ends and brings all that it made to `out`; returns how it ended."""
     story = Story(ready.cloud, execution)
     outcome = screen.follow(story)
+    ready.cloud.quiet()  # who hears of the end has rights of its own, too
+    outcome = replace(outcome, refused=tuple(ready.cloud.iam.refused))
     engines = ready.cloud.jobs.engine_seconds()
     plan = next((step.given["plan"] for step in story.steps if "plan" in step.given), None)
     if plan:
@@ -126,6 +128,7 @@ def followed(ready: Session, execution: str, out: Path, screen: Screen) -> Outco
         "output": outcome.output,
         "error": outcome.error,
         "message": outcome.message,
+        "refused": list(outcome.refused),
         "seconds": outcome.seconds,
         "engine_seconds": sum(engines.values()),
         "states": [{"state": step.state, "seconds": step.seconds} for step in story.steps],
@@ -135,6 +138,10 @@ def followed(ready: Session, execution: str, out: Path, screen: Screen) -> Outco
     screen.cost(story, outcome, engines)
     for line in ready.cloud.events.lost:
         screen.trouble(f"an event was lost: {line}")
+    for text in outcome.refused:
+        screen.trouble(f"refused: {text}")
+    if outcome.refused:
+        screen.trouble("grant it in infra/ if the call is meant, or see what made it in the logs")
     return outcome
 
 

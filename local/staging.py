@@ -11,6 +11,10 @@ class JobFailed(Exception):
     """When a job ends as Failed; the text becomes its FailureReason."""
 
 
+class JobStopped(Exception):
+    """When a job is ended from outside; the text is its secondary status."""
+
+
 class Staging:
     """S3 with the rights of one job's role."""
 

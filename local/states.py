@@ -1,22 +1,23 @@
-"""Step Functions: jobs of SageMaker as tasks, the context object, names; moto's interpreter does the rest."""
+"""Step Functions: names, the context object, ends by hand; moto's interpreter does the rest."""
 
-import json
+import re
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from threading import local as thread_local
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
-
 from local import moto_seams as moto
+from local import redrive, tasks
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
 POLL_SECONDS = 0.05
-SAME_NAME_IN_API = {"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"}
+PATIENCE_SECONDS = 5.0
+FORBIDDEN_IN_NAMES = re.compile(r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]')
 
 
 def install(cloud: "Cloud", stack: ExitStack) -> None:
@@ -27,11 +28,15 @@ def install(cloud: "Cloud", stack: ExitStack) -> None:
     moto.put(stack, moto.MACHINES_OF_TEMPLATES, moto.MACHINES)
     # A failed `.sync` reports States.TaskFailed, which moto refuses as a custom name.
     moto.put(stack, moto.CUSTOM_ERROR_NAME, moto.ERROR_NAME.__init__)
-    moto.put(stack, moto.TASK_OF_SAGEMAKER, _task(cloud))
+    moto.put(stack, moto.TASK_OF_SAGEMAKER, tasks.task(cloud))
     moto.put(stack, moto.FUNCTION_CLIENT, _client_with_role(cloud))
     moto.put(stack, moto.CONTEXT, _context(moto.CONTEXT.original))
     moto.put(stack, moto.START_EXECUTION, _start(moto.START_EXECUTION.original))
+    moto.put(stack, moto.STOP_EXECUTION, _stop)
+    moto.put(stack, moto.FAILING, _failing(moto.FAILING.original))
     _parse_once(stack)
+    _wake_retries(stack)
+    redrive.install(cloud, stack)
 
 
 def _parse_once(stack: ExitStack) -> None:
@@ -53,6 +58,23 @@ def _parse_once(stack: ExitStack) -> None:
     moto.put(stack, moto.PARSER_OF_EXECUTIONS, SimpleNamespace(parse=take))
 
 
+def _wake_retries(stack: ExitStack) -> None:
+    """Ends a retry's wait with its execution: moto would sleep on after a stop, for up to 20 minutes."""
+    current, evaluate = thread_local(), moto.RETRIER.original
+
+    def eval_body(self: Any, env: Any) -> None:
+        current.env = env
+        evaluate(self, env)
+
+    def sleep(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while current.env.is_running() and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_SECONDS))
+
+    moto.put(stack, moto.RETRIER, eval_body)
+    moto.put(stack, moto.RETRIER_CLOCK, SimpleNamespace(sleep=sleep))
+
+
 def stop_all() -> list[Any]:
     """Stops every running execution; returns them."""
     machines = [
@@ -65,11 +87,36 @@ def stop_all() -> list[Any]:
     return running
 
 
-def wait_for(executions: list[Any], longest_seconds: float = 5) -> None:
+def wait_for(executions: list[Any], longest_seconds: float = PATIENCE_SECONDS) -> None:
     """Waits until the executions have ended: their threads must not outlive the server that they call."""
     deadline = time.monotonic() + longest_seconds
     while any(one.status == "RUNNING" for one in executions) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
+
+
+def _stop(self: Any) -> Any:
+    """StopExecution: an execution that has just been asked for is stopped once it runs."""
+    execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+    now, deadline = datetime.now(UTC), time.monotonic() + PATIENCE_SECONDS
+    while execution.status == "RUNNING" and time.monotonic() < deadline:
+        env = execution.exec_worker.env
+        if env is not None and env.is_running():
+            error, cause = self._get_param("error"), self._get_param("cause")
+            execution.error, execution.cause = error, cause
+            execution.stop(now, error, cause)
+            return moto.ANSWER({"stopDate": now})
+        time.sleep(POLL_SECONDS)
+    return moto.ANSWER({"stopDate": execution.stop_date or now})
+
+
+def _failing(original: Any) -> Any:
+    """An execution that was stopped or ran out of time stays so, whatever its last state comes to."""
+
+    def set_error(self: Any, error: Any) -> None:
+        if self.is_frame() or self.is_running():
+            original(self, error)
+
+    return set_error
 
 
 def _client_with_role(cloud: "Cloud") -> Any:
@@ -83,98 +130,28 @@ def _start(original: Any) -> Any:
     """Executions without a name get one, as on AWS."""
 
     def start_execution(self: Any, arn: str, name: str | None = None, *rest: Any, **more: Any) -> Any:
+        if name and FORBIDDEN_IN_NAMES.search(name):
+            raise moto.Refusal("InvalidName", f"Invalid Name: '{name}'")
         return original(self, arn, name or str(uuid4()), *rest, **more)
 
     return start_execution
 
 
 def _context(original: Any) -> Any:
-    """`$$.Execution.RedriveCount` is there, and StartTime is ISO text that may stand in state data."""
+    """`$$.Execution` has RedriveCount, RedriveTime too after a redrive, times as text fit for state data."""
 
     def environment(self: Any) -> Any:
         env = original(self)
         execution = env.states.context_object.context_object_data["Execution"]
-        start: datetime = execution["StartTime"]
-        execution["StartTime"] = start.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        execution["RedriveCount"] = 0
+        redrives = redrive.of(self._execution_communication.execution)
+        execution["StartTime"] = _iso(execution["StartTime"])
+        execution["RedriveCount"] = redrives.count
+        if redrives.date:
+            execution["RedriveTime"] = _iso(redrives.date)
         return env
 
     return environment
 
 
-def _task(cloud: "Cloud") -> Any:
-    """The class of `arn:aws:states:::sagemaker:<action>[.sync]` tasks."""
-
-    class SageMakerTask(moto.TASK):  # type: ignore[misc]
-        def __init__(self) -> None:
-            # Without the callback pattern no token is made: moto's waiting on one breaks every retried `.sync`.
-            super().__init__(supported_integration_patterns={moto.RESOURCE_CONDITION.Sync})
-
-        def _validate_service_integration_is_supported(self) -> None:
-            if self.resource.api_name != "sagemaker":
-                raise ValueError(f"{self.resource.resource_arn} is not emulated locally")
-
-        def _eval_service_task(
-            self, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
-        ) -> None:
-            client = cloud.client("sagemaker", state_credentials.role_arn)
-            if self._is_integration_pattern():
-                mark = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
-                normalised_parameters["Tags"] = [*normalised_parameters.get("Tags", []), mark]
-            answer = getattr(client, self._get_boto_service_action())(**normalised_parameters)
-            env.stack.append(_plain(answer))
-
-        def _eval_integration_pattern(
-            self, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
-        ) -> None:
-            """Waits for the job; ends it where the state times out or the execution is stopped."""
-            client = cloud.client("sagemaker", state_credentials.role_arn)
-            kind = self.resource.api_action.removeprefix("create").removesuffix("Job")
-            name = {f"{kind}JobName": normalised_parameters[f"{kind}JobName"]}
-            while not cloud.jobs.wait(kind.lower(), name[f"{kind}JobName"], POLL_SECONDS):
-                if not env.is_running():
-                    getattr(client, f"stop_{kind.lower()}_job")(**name)
-                    return
-            job = _plain(getattr(client, f"describe_{kind.lower()}_job")(**name))
-            if job[f"{kind}JobStatus"] == "Failed":
-                raise moto.FAILURE(self._failure(env, "States.TaskFailed", json.dumps(job)))
-            env.stack[-1] = job
-
-        def _from_error(self, env: Any, ex: Exception) -> Any:
-            if not isinstance(ex, ClientError):
-                return super()._from_error(env, ex)
-            error = ex.response["Error"]
-            code = error["Code"].removesuffix("Exception")
-            name = code if code in SAME_NAME_IN_API else "AmazonSageMaker"
-            cause = f"{error['Message']} (Service: AmazonSageMaker; Error Code: {error['Code']})"
-            return self._failure(env, f"SageMaker.{name}Exception", cause)
-
-        def _failure(self, env: Any, error: str, cause: str) -> Any:
-            name = (
-                moto.STATES_ERROR_NAME(moto.STATES_ERROR_TYPE.StatesTaskFailed)
-                if error == "States.TaskFailed"
-                else moto.ERROR_NAME(error)
-            )
-            details = moto.TASK_FAILED(
-                error=error,
-                cause=cause,
-                resource=self._get_sfn_resource(),
-                resourceType=self._get_sfn_resource_type(),
-            )
-            return moto.FAILURE_EVENT(
-                env=env,
-                error_name=name,
-                event_type=moto.EVENT_TYPE.TaskFailed,
-                event_details=moto.EVENT_DETAILS(taskFailedEventDetails=details),
-            )
-
-    return SageMakerTask
-
-
-def _plain(answer: Any) -> Any:
-    """An API answer as state data: no metadata, dates as epoch milliseconds."""
-    if isinstance(answer, dict):
-        return {key: _plain(value) for key, value in answer.items() if key != "ResponseMetadata"}
-    if isinstance(answer, list):
-        return [_plain(value) for value in answer]
-    return int(answer.timestamp() * 1000) if isinstance(answer, datetime) else answer
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

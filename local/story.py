@@ -38,10 +38,13 @@ class Outcome:
     error: str = ""
     message: str = ""
     state: str = ""
+    refused: tuple[str, ...] = ()  # what policies did not allow: calls whose failure our code may have survived
 
     @property
     def code(self) -> int:
         """Exit code: 0 published, 3 refused by the gate, 2 the caller must change something, 1 else."""
+        if self.status == "SUCCEEDED" and self.refused:
+            return 1
         if self.status == "SUCCEEDED":
             return 0 if self.output.get("published") else 3
         kind = getattr(errors, self.error, None)
@@ -51,6 +54,8 @@ class Outcome:
     @property
     def told(self) -> str:
         """The end in a line."""
+        if self.status == "SUCCEEDED" and self.refused:
+            return f"Failed: calls were refused ({len(self.refused)}), see above; the lists may be incomplete."
         if self.code == 0:
             return f"Published: run {self.output['run_id']}."
         if self.code == 3:

@@ -36,6 +36,8 @@ def up(quotas: Path | None, logs: Path, screen: Screen) -> None:
             for line in ready.cloud.events.lost:
                 screen.trouble(f"an event was lost: {line}")
             ready.cloud.events.lost.clear()
+            while ready.cloud.iam.refused:
+                screen.trouble(f"refused: {ready.cloud.iam.refused.pop(0)}")
             time.sleep(LOOK_SECONDS)
 
 

@@ -7,13 +7,41 @@ from typing import TYPE_CHECKING
 from local import staging
 from local.assembly import ROOT
 from local.children import PYTHON
-from local.staging import JobFailed, Staging
+from local.iam_needs import Context, Need, Refused, Role
+from local.moto_seams import ACCOUNT, REGION
+from local.staging import JobFailed, JobStopped, Staging
 
 if TYPE_CHECKING:
     from local.jobs import Job
 
 ENGINES = {"factorization-machines": "local.engines.fm", "knn": "local.engines.knn"}  # repository -> module
 LONGEST_MESSAGE = 1024
+
+
+def staged(job: "Job", role: str) -> Staging:
+    """S3 with the rights of the job's role; raises JobFailed where the role cannot be used, or not the keys.
+
+    SageMaker Developer Guide, "How to use SageMaker execution roles": a key of the output needs kms:Encrypt,
+    a key of the disks kms:CreateGrant.
+    """
+    iam, request = job.cloud.iam, job.request
+    arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{job.kind}-job/{job.name}"
+    machine = request.get("ResourceConfig") or request.get("TransformResources")
+    machine = machine or request["ProcessingResources"]["ClusterConfig"]
+    outputs = ("OutputDataConfig", "TransformOutput", "ProcessingOutputConfig")
+    output = next(request[name] for name in outputs if name in request)
+    try:
+        client = job.cloud.client("s3", role, of=arn)
+        acting = Role(arn=role, session=role, id="")
+        if key := iam.world.key(output.get("KmsKeyId")):
+            iam.role_has(acting, Need(action="kms:Encrypt", resource=key), f"{job.kind} job's output")
+        if key := iam.world.key(machine.get("VolumeKmsKeyId")):
+            only: Context = {"kms:grantisforawsresource": "true"}
+            need = Need(action="kms:CreateGrant", resource=key, context=only)
+            iam.role_has(acting, need, f"{job.kind} job's disks")
+    except Refused as error:
+        raise JobFailed(f"ClientError: {error}") from error
+    return Staging(client)
 
 
 def _train(job: "Job", staged: Staging) -> None:
@@ -28,10 +56,17 @@ def _train(job: "Job", staged: Staging) -> None:
     )
     for name, channel in channels.items():
         staged.fetch(channel["DataSource"]["S3DataSource"], folder / "input/data" / name)
-    _run_engine(job, [engine, *(["train"] if engine.endswith("knn") else [])])
+    stopped = None
+    try:
+        _run_engine(job, [engine, *(["train"] if engine.endswith("knn") else [])])
+    except JobStopped as error:
+        stopped = error  # SageMaker keeps what there is by then: an artifact says nothing of its completeness
+    (folder / "model").mkdir(exist_ok=True)
     staging.archive(folder / "model", folder / "sent/output/model.tar.gz")
     output = request["OutputDataConfig"]
     staged.send(folder / "sent", f"{output['S3OutputPath'].rstrip('/')}/{job.name}", output.get("KmsKeyId"))
+    if stopped:
+        raise stopped
 
 
 def _transform(job: "Job", staged: Staging) -> None:

@@ -77,6 +77,8 @@ def test_a_function_is_told_with_its_message_and_without_its_traceback() -> None
         ("QuotasRejected", "quota 0", "Request the quotas", True),
         ("DatasetBusy", "held", "Nothing is lost", False),
         ("SageMaker.ResourceLimitExceededException", "limit", "request an increase", True),
+        ("SageMaker.AmazonSageMakerException", "1 validation error detected", "correct the setting", True),
+        ("ClientError", "User: f is not authorized to perform: s3:GetObject on ...", "lacks this right", True),
         ("Sandbox.Timedout", "after 900 s", "raise function_memory_mb", True),
         ("Runtime.ExitError", "signal: killed", "ran out of memory", True),
         ("JobStopped", "job ended as Stopped", "max_runtime_seconds", False),

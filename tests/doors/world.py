@@ -17,6 +17,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from moto import mock_aws
 
 from local import imports
+from local.iam import Iam
 from local.quotas import Quotas
 from topx.settings import JOBS, Deploy
 
@@ -43,7 +44,7 @@ class World:
         self._stack = ExitStack()
         config = {"stepfunctions": {"execute_state_machine": machine is not None}}
         self._stack.enter_context(mock_aws(config=config))
-        imports.install(self._stack)
+        imports.install(Iam(operator="the tests"), self._stack)
         (quotas or Quotas(applied=ENOUGH, default={})).install(self._stack)
         self.s3, self.dynamodb = client("s3"), client("dynamodb")
         self.states, self.sagemaker = client("stepfunctions"), client("sagemaker")

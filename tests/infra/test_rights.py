@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from drawn import of_type
 
+from tests.definitions import problems
 from topx.settings import JOBS, load_deploy
 
 ARN = "arn:<AWS::Partition>:{}:<AWS::Region>:<AWS::AccountId>:{}"
@@ -38,7 +39,7 @@ MACHINE_UNNAMED = UNNAMED | {
 S3 = {  # role -> action -> where
     "FunctionsPreflight": {"s3:ListBucketVersions": ["<Uploads.Arn>"], "s3:PutObject": ["plan.json"]},
     "FunctionsEncode": {
-        "s3:GetObject": ["<Uploads.Arn>/uploads/ratings/*", "<Uploads.Arn>/tests/ratings/*", "plan.json"],
+        "s3:GetObject": ["plan.json"],
         "s3:GetObjectVersion": ["<Uploads.Arn>/uploads/ratings/*", "<Uploads.Arn>/tests/ratings/*"],
         "s3:PutObject": ["encoded/*"],
     },
@@ -82,6 +83,29 @@ S3 = {  # role -> action -> where
     },
     "Workflow": {},
 }
+NAMED = {  # what stands in ARNs of the plain template -> an example of it
+    "<AWS::Partition>": "aws",
+    "<AWS::Region>": "us-east-1",
+    "<AWS::AccountId>": "123456789012",
+    "<AWS::URLSuffix>": "amazonaws.com",
+    "<Algorithms of AWS::Region: Account>": "382416733822",
+    "<Uploads.Arn>": "arn:aws:s3:::uploads",
+    "<Runs.Arn>": "arn:aws:s3:::runs",
+    "<AccessLogs.Arn>": "arn:aws:s3:::logs",
+    "<Ledger.Arn>": "arn:aws:dynamodb:us-east-1:123456789012:table/ledger",
+    "<Key.Arn>": "arn:aws:kms:us-east-1:123456789012:key/1234",
+    "<Topic>": "arn:aws:sns:us-east-1:123456789012:topic",
+    "<Lost.Arn>": "arn:aws:sqs:us-east-1:123456789012:lost",
+    "<EventsChanges.Arn>": "arn:aws:sqs:us-east-1:123456789012:changes",
+    "<WorkflowMachine>": "arn:aws:states:us-east-1:123456789012:stateMachine:machine",
+    "<WorkflowMachine.Name>": "machine",
+}
+NO_RESOURCE_SERVES = {  # AWS's definitions name a resource, but who lists must be allowed to see them all
+    "logs:DescribeLogGroups",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "sqs:*",
+}
 OTHER = {  # role -> action, logs of its own and X-Ray aside -> where
     "FunctionsPreflight": {
         "dynamodb:GetItem": ["<Ledger.Arn>"],
@@ -108,10 +132,8 @@ OTHER = {  # role -> action, logs of its own and X-Ray aside -> where
     "FunctionsTrigger": {
         "dynamodb:GetItem": ["<Ledger.Arn>"],
         "dynamodb:UpdateItem": ["<Ledger.Arn>"],
-        "sqs:ChangeMessageVisibility": ["<EventsChanges.Arn>"],
         "sqs:DeleteMessage": ["<EventsChanges.Arn>"],
         "sqs:GetQueueAttributes": ["<EventsChanges.Arn>"],
-        "sqs:GetQueueUrl": ["<EventsChanges.Arn>"],
         "sqs:ReceiveMessage": ["<EventsChanges.Arn>"],
         "states:DescribeExecution": [ARN.format("states", "execution:<WorkflowMachine.Name>:*")],
         "states:StartExecution": ["<WorkflowMachine>"],
@@ -312,3 +334,64 @@ def test_jobs_log_measure_and_pull_one_image(pipeline: dict[str, Any]) -> None:
         }
         others = {a for a in held if not a.startswith(("s3:", "kms:", "ecr:", "logs:"))}
         assert others == {"cloudwatch:PutMetricData"}
+
+
+def example(text: str) -> list[str]:
+    """ARNs that a pattern of the plain template stands for."""
+    for token, value in NAMED.items():
+        text = text.replace(token, value)
+    text = re.sub(r"<(Functions\w+)Logs\.Arn>", r"arn:aws:logs:us-east-1:123456789012:log-group:\1:*", text)
+    text = re.sub(r"<(Functions\w+)\.Arn>", r"arn:aws:lambda:us-east-1:123456789012:function:\1", text)
+    text = re.sub(r"<(JobsRoles\w+)\.Arn>", r"arn:aws:iam::123456789012:role/\1", text)
+    assert "<" not in text, text
+    return [text.replace("*", "x") if text != "*" else text, text.replace(":*", ":log-stream:x")]
+
+
+def granted(*stacks: dict[str, Any]) -> Iterator[tuple[str, str, str, set[str]]]:
+    """(policy, action, resource, condition keys) of everything that roles are allowed."""
+    for stack in stacks:
+        for name, policy in of_type(stack, "AWS::IAM::Policy").items():
+            for statement in policy["PolicyDocument"]["Statement"]:
+                keys = {key for test in statement.get("Condition", {}).values() for key in test}
+                for action in listed(statement["Action"]):
+                    for resource in listed(statement["Resource"]):
+                        yield name, action, resource, keys
+
+
+def test_actions_resources_and_conditions_are_such_as_aws_knows(pipeline: dict[str, Any]) -> None:
+    wrong = []
+    for name, action, resource, keys in granted(pipeline):
+        if action in NO_RESOURCE_SERVES and resource == "*":
+            continue
+        if action == "lambda:InvokeFunction" and resource.endswith(":*"):
+            continue  # versions, which the CDK grants beside each function
+        found = [list(problems(action, one, keys)) for one in example(resource)]
+        if all(found):
+            wrong.append(f"{name}: {found[0][0]}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "key"),
+    [
+        ("s3:GetObjekt", "arn:aws:s3:::runs/x", ""),
+        ("s3:getobject", "arn:aws:s3:::runs/x", ""),
+        ("s3:ListBucket", "arn:aws:s3:::runs/x", ""),
+        ("s3:GetObject", "arn:aws:s3:::runs", ""),
+        ("dynamodb:ImportTable", "arn:aws:dynamodb:us-east-1:123456789012:table/x/import/y", ""),
+        ("dynamodb:ListTables", "arn:aws:dynamodb:us-east-1:123456789012:table/x", ""),
+        ("sagemaker:CreateModel", "arn:aws:sagemaker:us-east-1:123456789012:training-job/x", ""),
+        (
+            "sagemaker:CreateModel",
+            "arn:aws:sagemaker:us-east-1:123456789012:model/x",
+            "sagemaker:InstanceTypes",
+        ),
+        ("states:DescribeExecution", "arn:aws:states:us-east-1:123456789012:stateMachine:x", ""),
+        ("kms:Decrypt", "arn:aws:kms:us-east-1:123456789012:alias/x", ""),
+        ("s3:PutObject", "arn:aws:s3:::runs/x", "s3:prefix"),
+        ("sqs:SendMessage", "arn:aws:sns:us-east-1:123456789012:x", ""),
+        ("s3:PutObject", "*", ""),
+    ],
+)
+def test_a_wrong_right_would_be_told(action: str, resource: str, key: str) -> None:
+    assert list(problems(action, resource, {key} - {""}))

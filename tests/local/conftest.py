@@ -66,6 +66,24 @@ print("done")
 """
 
 
+def policy(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **one} for one in statements]}
+
+
+def trust(*services: str, **more: Any) -> dict[str, Any]:
+    names = [f"{one}.amazonaws.com" for one in services]
+    return policy({"Principal": {"Service": names}, "Action": "sts:AssumeRole", **more})
+
+
+ALMIGHTY = {  # what a role may do is another test's
+    "Type": "AWS::IAM::Role",
+    "Properties": {
+        "AssumeRolePolicyDocument": trust("lambda", "states", "sagemaker", "events"),
+        "Policies": [{"PolicyName": "all", "PolicyDocument": policy({"Action": "*", "Resource": "*"})}],
+    },
+}
+
+
 def function(handler: str, **more: Any) -> dict[str, Any]:
     properties = {
         "Code": {
@@ -130,13 +148,23 @@ class Small:
 
 def deploy(cloud: Cloud, name: str, resources: dict[str, Any]) -> dict[str, str]:
     """Physical names of a stack made of `resources` and a role."""
-    trust = {"Version": "2012-10-17", "Statement": []}
-    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}}
-    resources = {"Role": role, **resources}
+    resources = {"Role": ALMIGHTY, **resources, **_open_to_rules(resources)}
     outputs = {one: {"Value": {"Ref": one}} for one in resources}
     assert cloud.assembly is not None
     zips = {"code": cloud.assembly.staged("code")}
     return cloud.deploy(Stack(name=name, template={"Resources": resources, "Outputs": outputs}, zips=zips))
+
+
+def _open_to_rules(resources: dict[str, Any]) -> dict[str, Any]:
+    """Policies that let any rule send to the queues; whom rules reach is another test's."""
+    made = {}
+    for name, one in resources.items():
+        if one["Type"] == "AWS::SQS::Queue":
+            to = {"Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+            document = policy({**to, "Resource": {"Fn::GetAtt": [name, "Arn"]}})
+            properties = {"Queues": [{"Ref": name}], "PolicyDocument": document}
+            made[f"{name}Policy"] = {"Type": "AWS::SQS::QueuePolicy", "Properties": properties}
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +206,4 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
             },
         )
         yield Small(cloud, names)
+        assert not cloud.iam.refused  # unasked: a test that wants refusals takes them away

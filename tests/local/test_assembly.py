@@ -8,6 +8,7 @@ import pytest
 
 from local import assembly
 from local.assembly import Assembly, NotEmulated, Stack, Synthesis
+from tests.local.conftest import policy, trust
 from topx.errors import SettingsRejected
 
 ROLE = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {}}}
@@ -24,7 +25,13 @@ def test_everything_that_is_not_emulated_is_told() -> None:
     problems = list(
         stack(
             Cluster={"Type": "AWS::ECS::Cluster"},
-            Role={**ROLE, "Properties": {"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}},
+            Role={
+                **ROLE,
+                "Properties": {
+                    "AssumeRolePolicyDocument": trust("lambda"),
+                    "ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"],
+                },
+            },
             Machine={
                 "Type": "AWS::StepFunctions::StateMachine",
                 "Properties": {"DefinitionString": definition},
@@ -33,16 +40,72 @@ def test_everything_that_is_not_emulated_is_told() -> None:
     )
     assert [problem.partition(";")[0] for problem in problems] == [
         "one/Cluster is AWS::ECS::Cluster",
-        "one/Role has managed policies, which moto drops",
+        "one/Role: AWS's own managed policies are not evaluated",
         "one/Machine uses ecs:runTask.sync",
     ]
+
+
+def test_every_policy_that_cannot_be_evaluated_is_told() -> None:
+    reference = {"Fn::GetAtt": ["Bucket", "Arn"]}
+
+    def of(kind: str, name: str, *statements: dict[str, Any]) -> dict[str, Any]:
+        return {"Type": kind, "Properties": {name: policy(*statements)}}
+
+    right = {"Action": "s3:GetObject", "Resource": reference}
+    let = {**right, "Principal": {"AWS": "*"}}
+    condition = {"StringEqual": {"s3:prefix": "a"}}
+    found = stack(
+        Good=of("AWS::IAM::Policy", "PolicyDocument", right),
+        Operator=of("AWS::IAM::Policy", "PolicyDocument", {**right, "Condition": condition}),
+        Key=of("AWS::KMS::Key", "KeyPolicy", right),
+        Queue=of("AWS::SQS::QueuePolicy", "PolicyDocument", {**let, "NotPrincipal": "*"}),
+        Trust=of("AWS::IAM::Role", "AssumeRolePolicyDocument", let),
+        Bounded={
+            "Type": "AWS::IAM::Role",
+            "Properties": {
+                "AssumeRolePolicyDocument": trust("lambda"),
+                "PermissionsBoundary": "arn:aws:iam::123456789012:policy/x",
+                "Policies": [{"PolicyName": "x", "PolicyDocument": policy({"Action": "x", "Resource": "*"})}],
+            },
+        },
+    ).problems()
+    assert [problem.partition(";")[0] for problem in found] == [
+        "one/Operator: statement 0: operator StringEqual is not emulated",
+        "one/Key: statement 0: Principal is missing",
+        "one/Queue: statement 0: NotPrincipal is not emulated",
+        "one/Trust: statement 0: a trust policy has no Resource",
+        "one/Bounded: statement 0: action 'x' has no service before it",
+        "one/Bounded: permission boundaries are not evaluated",
+    ]
+
+
+def test_resources_come_after_all_that_they_name() -> None:
+    role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust("lambda")}}
+    rights = {
+        "Type": "AWS::IAM::Policy",
+        "Properties": {
+            "PolicyDocument": policy({"Action": "s3:*", "Resource": "*"}),
+            "Roles": [{"Ref": "Role"}],
+        },
+    }
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}}
+    text = {"Fn::Sub": "${Function.Arn} of ${AWS::Region}"}
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": {"DefinitionString": text}}
+
+    def order(**resources: dict[str, Any]) -> list[str]:
+        return list(json.loads(stack(**resources).to_create())["Resources"])
+
+    asked = order(Rights=rights, Machine=machine, Function={**function, "DependsOn": "Rights"}, Role=role)
+    assert asked == ["Role", "Rights", "Function", "Machine"]
+    unasked = order(Rights=rights, Machine=machine, Function=function, Role=role)
+    assert unasked == ["Role", "Function", "Machine", "Rights"]  # who does not ask for a policy has none
 
 
 def test_types_without_effect_are_left_out_with_what_waits_for_them() -> None:
     made = json.loads(
         stack(
-            Policy={"Type": "AWS::S3::BucketPolicy"},
-            Bucket={"Type": "AWS::S3::Bucket", "DependsOn": ["Policy", "Role"]},
+            Alarm={"Type": "AWS::CloudWatch::Alarm"},
+            Bucket={"Type": "AWS::S3::Bucket", "DependsOn": ["Alarm", "Role"]},
             Role=ROLE,
         ).to_create()
     )

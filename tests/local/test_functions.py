@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.conftest import Small
-
-pytestmark = pytest.mark.xdist_group("local-functions")  # one cloud for the module
+from tests.local.contracts import contract
 
 
 def test_a_function_stays_warm(small: Small) -> None:
@@ -34,6 +33,7 @@ def test_a_function_runs_from_its_staged_folder_with_its_own_environment(small: 
     assert 10_000 < answer["left"] <= 20_000
 
 
+@contract("CREATE_FUNCTION", "IMAGE_CONFIG")
 def test_an_image_function_runs_its_command_from_the_staged_image(small: Small) -> None:
     answer, failed = small.call("Heavy", {"n": 1})
     assert not failed
@@ -82,6 +82,7 @@ def test_concurrent_calls_have_a_process_each(small: Small) -> None:
         assert len({answer["pid"] for answer, _ in answers}) == 3
 
 
+@contract("INVOKE")
 def test_an_asynchronous_call_is_tried_three_times(small: Small) -> None:
     log = small.cloud.logs / "functions" / f"{small.names['Break']}.log"
     before = log.read_text().count("nothing there") if log.exists() else 0

@@ -1,14 +1,18 @@
 """SageMaker's jobs: how they start, end, fail and are stopped, alone and as tasks of a machine."""
 
+import io
 import json
 import time
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from tests.local.conftest import Small, deploy, machine, wait
+from tests.local.contracts import contract
+from topx.recordio import write_sparse
 
-pytestmark = pytest.mark.xdist_group("local-jobs")  # one cloud for the module
 IMAGE = "382416733822.dkr.ecr.us-east-1.amazonaws.com/{}:1"
 
 
@@ -155,6 +159,35 @@ def test_a_job_that_runs_too_long_is_stopped(small: Small) -> None:
     assert 1 <= time.monotonic() - start < 5
 
 
+def test_a_training_job_that_runs_too_long_leaves_an_artifact(small: Small) -> None:
+    engine = "factorization-machines"
+    limit = {"MaxRuntimeInSeconds": 1}
+    values = {"feature_dim": "4", "num_factors": "2", "predictor_type": "regressor", "epochs": "1000000"}
+    request = training(small, "late", image=engine, StoppingCondition=limit, HyperParameters=values)
+    row = csr_array(np.ones((1000, 4), np.float32))
+    file = io.BytesIO()
+    write_sparse(file, row, np.ones(1000, np.float32))
+    s3, bucket = small.cloud.client("s3"), small.names["Bucket"]
+    s3.put_object(Bucket=bucket, Key="late/part.rec", Body=file.getvalue())
+    small.cloud.client("sagemaker").create_training_job(**request)
+    found = trained(small, "late")
+    assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    artifact = found["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{bucket}/")
+    assert s3.head_object(Bucket=bucket, Key=artifact)["ContentLength"] > 0
+
+
+@contract("STOP_TRAINING", "STOP_TRANSFORM")
+def test_only_a_job_that_runs_can_be_stopped(small: Small) -> None:
+    client = small.cloud.client("sagemaker")
+    client.create_processing_job(**processing(small, "over", "hello"))
+    processed(small, "over")
+    with pytest.raises(client.exceptions.ClientError, match="job is in status Completed"):
+        client.stop_processing_job(ProcessingJobName="over")
+    for kind in ("training", "transform"):
+        with pytest.raises(client.exceptions.ClientError, match="Requested resource not found"):
+            getattr(client, f"stop_{kind}_job")(**{f"{kind.title()}JobName": "nobody"})
+
+
 @pytest.mark.parametrize(
     ("change", "code", "text"),
     [
@@ -201,6 +234,7 @@ def execution(small: Small, names: dict[str, str]) -> str:
     return str(client.start_execution(stateMachineArn=names["Machine"])["executionArn"])
 
 
+@contract("SAGEMAKER_JOBS", "RESOURCE_CONDITION", "TASK_OF_SAGEMAKER")
 def test_a_task_waits_for_its_job_and_answers_its_description(small: Small) -> None:
     names = task(small, "one", processing(small, "in-task", "hello"), "createProcessingJob.sync")
     done = small.ended(execution(small, names))
@@ -211,6 +245,16 @@ def test_a_task_waits_for_its_job_and_answers_its_description(small: Small) -> N
     assert isinstance(output["CreationTime"], int)  # dates would break DescribeExecution
 
 
+@contract(
+    "FAILURE",
+    "FAILURE_EVENT",
+    "STATES_ERROR_NAME",
+    "STATES_ERROR_TYPE",
+    "CUSTOM_ERROR_NAME",
+    "EVENT_TYPE",
+    "TASK_FAILED",
+    "EVENT_DETAILS",
+)
 def test_a_failed_job_is_retried_under_a_new_name_and_then_fails_the_task(small: Small) -> None:
     request = training(small, "again")
     del request["TrainingJobName"]
@@ -224,6 +268,7 @@ def test_a_failed_job_is_retried_under_a_new_name_and_then_fails_the_task(small:
     assert trained(small, "again-1-0")["TrainingJobStatus"] == "Failed"
 
 
+@contract("ERROR_NAME", "_SERVICE_EXCEPTION")
 def test_a_name_that_is_taken_fails_the_task_by_name(small: Small) -> None:
     small.cloud.client("sagemaker").create_training_job(**training(small, "twice"))
     done = small.ended(
@@ -246,6 +291,7 @@ def test_a_missing_model_fails_the_task_by_name(small: Small) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "timeout"])
+@contract("STOP_PROCESSING")
 def test_the_end_of_a_task_stops_its_job(small: Small, how: str) -> None:
     request = processing(small, f"stopped-{how}", "hello")
     request["AppSpecification"]["ContainerEntrypoint"] = ["python", "-c", "import time; time.sleep(60)"]

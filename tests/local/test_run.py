@@ -18,7 +18,6 @@ from local.assembly import ROOT
 from local.run import request
 from topx.errors import SettingsRejected
 
-pytestmark = pytest.mark.xdist_group("local-run")  # one cloud for the module
 USERS, ITEMS = 160, 60
 
 
@@ -47,9 +46,9 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Processes that know the folder, and temporary files."""
-    found = [str(path) for path in (folder / "tmp").iterdir()]
+def processes(folder: Path) -> list[str]:
+    """Processes that know the folder's temporary files."""
+    found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             about = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
@@ -58,6 +57,11 @@ def left_behind(folder: Path) -> list[str]:
         if str(folder / "tmp").encode() in about:
             found.append(about.decode(errors="replace"))
     return found
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Processes that know the folder, and temporary files."""
+    return [str(path) for path in (folder / "tmp").iterdir()] + processes(folder)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +124,21 @@ def test_a_signal_ends_everything(tmp_path: Path, number: int) -> None:
     assert run.returncode == 128 + number, said
     assert said.splitlines()[-1] == "Ended: nothing is left running"
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up on Linux only")
+def test_even_a_kill_leaves_no_process(tmp_path: Path) -> None:
+    run = start(tmp_path, str(ratings(tmp_path / "ratings.csv")))
+    assert run.stdout is not None
+    while "Encode" not in run.stdout.readline():
+        pass
+    assert processes(tmp_path) != []
+    run.kill()
+    run.communicate(timeout=20)
+    deadline = time.monotonic() + 5
+    while processes(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes(tmp_path) == []
 
 
 @pytest.fixture

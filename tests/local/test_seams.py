@@ -1,10 +1,14 @@
-"""One contract for each name of moto that local mode leans on, and what stands in its place."""
+"""A contract for each name of moto that local mode leans on: what stands there, and what it does for us.
 
+`test_every_name_has_a_contract` names what lacks one. Write a test that fails when moto's part is no longer
+what we lean on, here or beside what it belongs to, and mark it with `@contract("NAME")`.
+"""
+
+import ast
 import gzip
 import inspect
 import json
 import runpy
-import time
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -15,41 +19,75 @@ import pytest
 from local import cloud
 from local import moto_seams as moto
 from local.cloud import NotDeployed
-from local.events import transformed
 from tests.local.conftest import Small, deploy, function, machine, wait
+from tests.local.contracts import contract, held
 
-pytestmark = pytest.mark.xdist_group("local-seams")  # one cloud for the module
-SIGNATURES = {
+SIGNATURES: dict[str, list[str] | str] = {  # of what we replace -> its parameters, or the type of a value
     "MODULES": [],
     "BUFFER": [],
     "CREATE_BUCKET": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
     "CREATE_FUNCTION": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
     "CREATE_TABLE": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
+    "MACHINES_OF_TEMPLATES": "BackendDict",
     "TASK_OF_SAGEMAKER": [],
     "CUSTOM_ERROR_NAME": ["self", "error_name"],
-    "FUNCTION_CLIENT": ["region", "service", "state_credentials"],
     "PARSER_OF_DEFINITIONS": [],
     "PARSER_OF_EXECUTIONS": [],
     "CONTEXT": ["self"],
     "START_EXECUTION": ["self", "state_machine_arn", "name", "execution_input", "trace_header"],
     "EXECUTION_STARTS": ["self"],
     "EXECUTION_ENDS": ["self"],
+    "FUNCTION_CLIENT": ["region", "service", "state_credentials"],
+    "FAILING": ["self", "error"],
+    "RETRIER": ["self", "env"],
+    "RETRIER_CLOCK": "module",
+    "DESCRIBE_EXECUTION": ["self"],
+    "LIST_EXECUTIONS": ["self"],
+    "STOP_EXECUTION": ["self"],
+    "EXECUTION_DESCRIBED": ["self"],
+    "AUTHORIZE": ["self", "iam_request_cls", "resource"],
+    "MODELS_OF_TEMPLATES": [],
+    "CREATE_ROLE": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
+    "CREATE_TOPIC": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
+    "CREATE_LOG_GROUP": ["resource_name", "cloudformation_json", "account_id", "region_name", "kwargs"],
+    "CREATE_MACHINE": [
+        "self",
+        "name",
+        "definition",
+        "roleArn",
+        "tags",
+        "publish",
+        "loggingConfiguration",
+        "tracingConfiguration",
+        "encryptionConfiguration",
+        "version_description",
+        "sm_type",
+    ],
+    "RUN_IMPORT": ["self"],
+    "PARSE": ["self", "request"],
+    "CALL_SAGEMAKER": ["self"],
+    "CALL_STATES": ["self"],
+    "CALL_EVENTS": ["self"],
+    "CALL_DYNAMODB": ["self"],
     "INVOKE": ["self", "body", "request_headers", "response_headers"],
     "CREATE_MAPPING": ["self", "spec"],
     "SEND_TO_TARGETS": ["self", "original_event", "transform_input"],
+    "PUT_EVENTS": ["self", "events"],
     "S3_EVENT": ["account_id", "event_name", "bucket", "key"],
-    "S3_DELETE_MARKER": ["self", "bucket_name", "key_name"],
-    "SAGEMAKER_JOBS training": ["self"],
-    "SAGEMAKER_JOBS processing": ["self"],
-    "SAGEMAKER_JOBS transform": ["self"],
+    "S3_DELETE": ["self", "bucket_name", "key_name", "version_id", "bypass"],
+    "CREATE_MODEL": ["self"],
     "STOP_PROCESSING": ["self"],
     "IMPORT_TABLE": ["self"],
     "DESCRIBE_IMPORT": ["self"],
-    "JSON_LINES": ["original"],
     "REQUEST_BODY": ["self"],
+    "JSON_LINES": ["original"],
     "LIST_DEFAULT_QUOTAS": ["self"],
+    "SAGEMAKER_JOBS training": ["self"],
+    "SAGEMAKER_JOBS processing": ["self"],
+    "SAGEMAKER_JOBS transform": ["self"],
 }
 SEAMS = dict(moto.seams())
+SHAPES = dict(moto.shapes())
 FUNCTIONS = {
     "Answer": function("handlers.answer"),
     "Break": function("handlers.break_", Timeout=1),
@@ -57,14 +95,55 @@ FUNCTIONS = {
 }
 
 
+def test_every_name_has_a_contract() -> None:
+    names = {name.split()[0] for name in [*SEAMS, *moto.lookups(), *SHAPES]}
+    without, unknown = sorted(names - held().keys()), sorted(held().keys() - names)
+    assert not without, f"no test is marked @contract for {', '.join(without)}"
+    assert not unknown, f"@contract names what moto_seams has not: {', '.join(unknown)}"
+
+
+def test_every_name_is_leaned_on() -> None:
+    local = Path(moto.__file__).parent
+    used = {
+        one.attr if isinstance(one, ast.Attribute) else one.id
+        for path in local.rglob("*.py")
+        for one in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(one, (ast.Attribute, ast.Name)) and isinstance(one.ctx, ast.Load)
+    }
+    names = {name.split()[0] for name in [*SEAMS, *moto.lookups(), *SHAPES]}
+    assert names <= used, f"nothing uses {', '.join(sorted(names - used))}"
+
+
+def test_moto_is_reached_through_one_file() -> None:
+    private = {"moto", "py_partiql_parser", "werkzeug"}
+    for path in Path(moto.__file__).parent.rglob("*.py"):
+        if path == Path(moto.__file__):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        named = {
+            name.split(".")[0]
+            for one in ast.walk(tree)
+            for name in (
+                [alias.name for alias in one.names]
+                if isinstance(one, ast.Import)
+                else [one.module or ""]
+                if isinstance(one, ast.ImportFrom)
+                else []
+            )
+        }
+        texts = {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant)}
+        loaded = {
+            text for text in texts if isinstance(text, str) and text.split(".")[0] in private and "." in text
+        }
+        assert not (named & private) | loaded, f"{path.name} reaches into moto; put the name into moto_seams.py"
+
+
 @pytest.mark.parametrize("name", [name for name, seam in SEAMS.items() if not seam.added])
 def test_moto_has_what_we_replace(name: str) -> None:
     original = SEAMS[name].original
-    if callable(original):
-        assert list(inspect.signature(original).parameters) == SIGNATURES[name]
-    else:
-        assert name == "MACHINES_OF_TEMPLATES"
-        assert type(original) is type(moto.MACHINES)
+    found = list(inspect.signature(original).parameters) if callable(original) else type(original).__name__
+    assert name in SIGNATURES, f"SIGNATURES lacks {name}: {found}"
+    assert found == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("name", [name for name, seam in SEAMS.items() if seam.added])
@@ -72,6 +151,7 @@ def test_moto_lacks_what_we_add(name: str) -> None:
     assert not hasattr(SEAMS[name].owner, SEAMS[name].name)
 
 
+@contract("TASK", "TASK_OF_SAGEMAKER")
 def test_a_sagemaker_task_finds_the_methods_that_it_calls() -> None:
     for name in ("_get_boto_service_action", "_is_integration_pattern", "_get_sfn_resource", "_from_error"):
         assert callable(getattr(moto.TASK, name))
@@ -104,12 +184,115 @@ def test_names_that_moved_are_refused_all_at_once(monkeypatch: pytest.MonkeyPatc
         runpy.run_path(str(Path(moto.__file__)))
 
 
+@contract("Pattern", "Rule", "Bucket", "Key", "Function", "Mapping", "Role", "CustomerKey")
+@contract("Execution", "Worker", "Environment", "History")
+def test_moto_s_objects_have_the_attributes_that_we_use(small: Small) -> None:
+    real = objects(small)
+    for name, shape in SHAPES.items():
+        assert name in real, f"objects() gives no {name}"
+        lacks = [one for one in shape.__annotations__ if not hasattr(real[name], one)]
+        assert not lacks, f"moto's {name} lacks {', '.join(lacks)}"
+
+
+def objects(small: Small) -> dict[str, Any]:
+    """Protocol in moto_seams -> an object of moto that it describes."""
+    names, function = small.names, moto.FUNCTIONS[moto.ACCOUNT][moto.REGION]
+    small.cloud.client("s3").put_object(Bucket=names["Bucket"], Key="shape", Body=b"1")
+    small.cloud.client("kms").create_key()
+    bucket = moto.BUCKETS[moto.ACCOUNT]["aws"].get_bucket(names["Bucket"])
+    rule = moto.BUSES[moto.ACCOUNT][moto.REGION].put_rule("shape", event_pattern='{"source": ["us"]}')
+    queue = {"Type": "AWS::SQS::Queue"}
+    mapping = {"EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}, "FunctionName": names["Batch"]}
+    deploy(
+        small.cloud,
+        "shapes",
+        {"Queue": queue, "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping}},
+    )
+    done = execute(small, "shape", {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}})
+    execution = moto.MACHINES[moto.ACCOUNT][moto.REGION].describe_execution(done["executionArn"])
+    return {
+        "Bucket": bucket,
+        "Key": bucket.keys["shape"],
+        "Rule": rule,
+        "Pattern": rule.event_pattern,
+        "Function": function.get_function(names["Answer"]),
+        "Mapping": next(iter(function.list_event_source_mappings("", names["Batch"]))),
+        "Execution": execution,
+        "Worker": execution.exec_worker,
+        "Environment": execution.exec_worker.env,
+        "History": execution.exec_worker.env.event_manager,
+        "Role": moto.IAM[moto.ACCOUNT]["aws"].get_role(names["Role"]),
+        "CustomerKey": next(iter(moto.KEYS[moto.ACCOUNT][moto.REGION].keys.values())),
+    }
+
+
+@contract("BUCKETS", "FUNCTIONS", "IAM", "KEYS", "QUEUES", "SESSIONS", "TABLES", "TOPICS")
+def test_moto_keeps_what_there_is_where_we_look(small: Small) -> None:
+    names = deploy(
+        small.cloud,
+        "places",
+        {"Queue": {"Type": "AWS::SQS::Queue"}, "Topic": {"Type": "AWS::SNS::Topic"}},
+    )
+    key = {"AttributeName": "id", "KeyType": "HASH"}
+    small.cloud.client("dynamodb").create_table(
+        TableName="places",
+        KeySchema=[key],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    made = small.cloud.client("kms").create_key()["KeyMetadata"]
+    role = moto.IAM[moto.ACCOUNT]["aws"].get_role(small.names["Role"])
+    assumed = small.cloud.client("sts").assume_role(RoleArn=role.arn, RoleSessionName="s")["Credentials"]
+    here, of_account = (moto.ACCOUNT, moto.REGION), (moto.ACCOUNT, "aws")
+
+    def of(backends: Any, place: tuple[str, str]) -> Any:
+        return backends[place[0]][place[1]]
+
+    assert of(moto.BUCKETS, of_account).get_bucket(small.names["Bucket"]).name == small.names["Bucket"]
+    functions = of(moto.FUNCTIONS, here).list_functions()
+    assert small.names["Answer"] in {one.function_name for one in functions}
+    assert of(moto.KEYS, here).keys[made["KeyId"]].arn == made["Arn"]
+    assert names["Queue"].rpartition("/")[2] in of(moto.QUEUES, here).queues
+    assert of(moto.TABLES, here).tables["places"].name == "places"
+    assert names["Topic"] in of(moto.TOPICS, here).topics
+    sessions = of(moto.SESSIONS, of_account).assumed_roles
+    assert (assumed["AccessKeyId"], role.arn) in {(one.access_key_id, one.role_arn) for one in sessions}
+
+
+@contract("SERVER", "MODULES", "REQUEST_BODY")
+def test_a_large_body_arrives_whole(small: Small) -> None:
+    sent = bytes(range(256)) * 2**12
+    s3, where = small.cloud.client("s3"), {"Bucket": small.names["Bucket"], "Key": "large"}
+    s3.put_object(**where, Body=sent)
+    assert s3.get_object(**where)["Body"].read() == sent
+    assert SEAMS["MODULES"].original() is SEAMS["MODULES"].original()  # the folder is read once
+
+
+@contract("STOP_PROCESSING", "STOP_TRAINING", "STOP_TRANSFORM", "ANSWER")
+@pytest.mark.parametrize("kind", ["processing", "training", "transform"])
+def test_moto_finds_a_stop_by_its_name(small: Small, kind: str) -> None:
+    came: list[str] = []
+
+    def stopped(self: Any) -> Any:
+        came.append(self.body)
+        return moto.ANSWER(None)
+
+    with ExitStack() as stack:
+        moto.put(stack, SEAMS[f"STOP_{kind.upper()}"], stopped)
+        stop = getattr(small.cloud.client("sagemaker"), f"stop_{kind}_job")
+        stop(**{f"{kind.title()}JobName": "nobody"})
+    assert [json.loads(body) for body in came] == [{f"{kind.title()}JobName": "nobody"}]
+
+
+@contract("BUFFER")
 def test_objects_stay_in_memory_until_much_is_held(monkeypatch: pytest.MonkeyPatch, small: Small) -> None:
+    monkeypatch.setattr(cloud, "MUCH", 2**50)
     assert SEAMS["BUFFER"].original() == cloud.MUCH
     monkeypatch.setattr(cloud, "MUCH", 2**20)
     assert SEAMS["BUFFER"].original() < 10 * 2**20
 
 
+@contract("CREATE_BUCKET")
 def test_a_bucket_from_a_template_keeps_versions(small: Small) -> None:
     s3 = small.cloud.client("s3")
     versions = {
@@ -118,6 +301,7 @@ def test_a_bucket_from_a_template_keeps_versions(small: Small) -> None:
     assert len(versions) == 2
 
 
+@contract("CREATE_TABLE")
 def test_a_table_from_a_template_can_go_back_in_time(small: Small) -> None:
     table = {
         "Type": "AWS::DynamoDB::Table",
@@ -144,6 +328,7 @@ def execute(small: Small, name: str, definition: dict[str, Any], given: Any = No
     return done
 
 
+@contract("MACHINES", "MACHINES_OF_TEMPLATES")
 def test_the_history_is_what_the_api_answers(small: Small) -> None:
     done = execute(small, "history", {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}})
     client = small.cloud.client("stepfunctions")
@@ -154,6 +339,7 @@ def test_the_history_is_what_the_api_answers(small: Small) -> None:
     assert abs((read[1]["timestamp"] - answered[1]["timestamp"]).total_seconds()) < 0.01
 
 
+@contract("CONTEXT", "START_EXECUTION", "USER_CONFIG")
 def test_the_context_holds_text_that_may_stand_in_state_data(small: Small) -> None:
     context = {"start.$": "$$.Execution.StartTime", "redrives.$": "$$.Execution.RedriveCount"}
     context |= {"name.$": "$$.Execution.Name", "retries.$": "$$.State.RetryCount"}
@@ -165,6 +351,7 @@ def test_the_context_holds_text_that_may_stand_in_state_data(small: Small) -> No
     assert output["name"] == done["name"] != "None"
 
 
+@contract("PARSER_OF_DEFINITIONS", "PARSER_OF_EXECUTIONS")
 def test_each_execution_has_a_program_of_its_own(small: Small) -> None:
     retry = [{"ErrorEquals": ["LookupError"], "IntervalSeconds": 1, "MaxAttempts": 1}]
     state = {"Type": "Task", "Resource": "BREAK", "InputPath": "$.what", "Retry": retry, "End": True}
@@ -179,12 +366,14 @@ def test_each_execution_has_a_program_of_its_own(small: Small) -> None:
     assert tries == [2, 2]  # the count of retries does not leak from one to the next
 
 
+@contract("FUNCTION_CLIENT")
 def test_a_machine_calls_functions_with_its_own_role(small: Small) -> None:
     state = {"Type": "Task", "Resource": "WHOAMI", "End": True}
     assert ":assumed-role/" in execute(small, "role", {"StartAt": "Who", "States": {"Who": state}})["output"]
     assert any(role for _, role in small.cloud._clients if role and "role-Role" in role)
 
 
+@contract("INVOKE")
 def test_a_function_error_keeps_its_name_and_is_retried(small: Small) -> None:
     retry = [{"ErrorEquals": ["LookupError"], "IntervalSeconds": 1, "MaxAttempts": 1, "BackoffRate": 1}]
     state = {"Type": "Task", "Resource": "BREAK", "Parameters": "raise", "Retry": retry, "End": True}
@@ -203,112 +392,7 @@ def test_a_task_of_another_service_is_refused(small: Small) -> None:
         execute(small, "athena", {"StartAt": "Ask", "States": {"Ask": state}})
 
 
-def queue_of_events(
-    small: Small, name: str, pattern: dict[str, Any], more: dict[str, Any] | None = None
-) -> str:
-    """URL of a queue that gets the events of a pattern."""
-    target = {"Id": "queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}, **(more or {})}
-    rule = {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": pattern, "Targets": [target]}}
-    return deploy(small.cloud, name, {"Queue": {"Type": "AWS::SQS::Queue"}, "Rule": rule})["Queue"]
-
-
-def receive(small: Small, url: str) -> list[Any]:
-    """Bodies of the messages that came."""
-    found = small.cloud.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-    return [json.loads(message["Body"]) for message in found]
-
-
-def test_s3_tells_what_happened_as_aws_does(small: Small) -> None:
-    s3, bucket = small.cloud.client("s3"), small.names["Bucket"]
-    url = queue_of_events(
-        small, "s3", {"source": ["aws.s3"], "detail": {"object": {"key": [{"prefix": "in/"}]}}}
-    )
-    s3.put_object(Bucket=bucket, Key="in/a.csv", Body=b"1,2\n")
-    s3.put_object(Bucket=bucket, Key="out/a.csv", Body=b"1,2\n")
-    s3.delete_object(Bucket=bucket, Key="in/a.csv")
-    upload = s3.create_multipart_upload(Bucket=bucket, Key="in/b.csv")["UploadId"]
-    part = s3.upload_part(Bucket=bucket, Key="in/b.csv", UploadId=upload, PartNumber=1, Body=b"3,4\n")
-    parts = {"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
-    s3.complete_multipart_upload(Bucket=bucket, Key="in/b.csv", UploadId=upload, MultipartUpload=parts)
-    events: list[Any] = []
-    wait(lambda: len(events.extend(receive(small, url)) or events) >= 3 or None)
-    time.sleep(0.3)
-    events += receive(small, url)
-    by_reason = {event["detail"]["reason"]: event for event in events}
-    assert sorted(by_reason) == ["CompleteMultipartUpload", "DeleteObject", "PutObject"]
-    assert len(events) == 3
-    put, deleted = by_reason["PutObject"], by_reason["DeleteObject"]
-    assert put["detail-type"] == "Object Created"
-    assert put["detail"]["object"].keys() == {"key", "size", "etag", "version-id", "sequencer"}
-    assert deleted["detail-type"] == "Object Deleted"
-    assert deleted["detail"]["deletion-type"] == "Delete Marker Created"
-    assert len({event["id"] for event in events}) == 3
-
-
-def test_the_bus_hears_how_executions_end(small: Small) -> None:
-    pattern = {"source": ["aws.states"], "detail": {"status": ["SUCCEEDED", "FAILED"]}}
-    url = queue_of_events(small, "ends", pattern)
-    done = execute(
-        small, "ending", {"StartAt": "Stop", "States": {"Stop": {"Type": "Fail", "Error": "JobStopped"}}}
-    )
-    [event] = wait(lambda: receive(small, url) or None)
-    assert event["detail-type"] == "Step Functions Execution Status Change"
-    assert event["detail"]["executionArn"] == done["executionArn"]
-    assert event["detail"]["status"] == "FAILED"
-
-
-def test_a_queue_calls_its_function_and_keeps_what_failed(small: Small) -> None:
-    mapping = {
-        "Type": "AWS::Lambda::EventSourceMapping",
-        "Properties": {
-            "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
-            "FunctionName": {"Ref": "Batch"},
-            "FunctionResponseTypes": ["ReportBatchItemFailures"],
-        },
-    }
-    queue = {"Type": "AWS::SQS::Queue", "Properties": {"DelaySeconds": 1, "VisibilityTimeout": 60}}
-    names = deploy(
-        small.cloud, "poll", {"Queue": queue, "Batch": function("handlers.batch"), "Mapping": mapping}
-    )
-    sqs, log = small.cloud.client("sqs"), small.cloud.logs / "functions" / f"{names['Batch']}.log"
-    start = time.monotonic()
-    for body in ({"bad": False}, {"bad": True}):
-        sqs.send_message(QueueUrl=names["Queue"], MessageBody=json.dumps(body))
-
-    def left() -> list[int] | None:
-        which = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = sqs.get_queue_attributes(QueueUrl=names["Queue"], AttributeNames=which)["Attributes"]
-        counts = [int(found[name]) for name in which]
-        return counts if log.exists() and "batch" in log.read_text() and counts == [0, 1] else None
-
-    assert wait(left)
-    assert time.monotonic() - start >= 1  # the queue's delay
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        ({}, {"detail-type": "Made", "detail": {"n": 1, "text": 'a "b"', "sub-key": "s"}}),
-        ({"Input": '{"sweep": true}'}, {"sweep": True}),
-        ({"InputPath": "$.detail.n"}, 1),
-        ({"InputTransformer": {"InputPathsMap": {"n": "$.detail.n"}, "InputTemplate": '{"n": <n>}'}}, {"n": 1}),
-        (
-            {
-                "InputTransformer": {
-                    "InputPathsMap": {"t": "$.detail.text"},
-                    "InputTemplate": '{"t": <t>, "s": "<t>!"}',
-                }
-            },
-            {"t": 'a "b"', "s": 'a "b"!'},
-        ),
-        ({"InputTransformer": {"InputPathsMap": {"s": "$.detail.sub-key"}, "InputTemplate": "<s>"}}, "s"),
-    ],
-)
-def test_a_target_gets_what_its_rule_says(target: dict[str, Any], expected: Any) -> None:
-    event = {"detail-type": "Made", "detail": {"n": 1, "text": 'a "b"', "sub-key": "s"}}
-    assert json.loads(transformed({"Arn": "a", **target}, event)) == expected
-
-
+@contract("IMPORT_TABLE", "DESCRIBE_IMPORT", "LIST_IMPORTS", "JSON_LINES")
 def test_an_import_is_slow_listed_counted_at_its_end_and_never_repeated(small: Small) -> None:
     s3, dynamodb = small.cloud.client("s3"), small.cloud.client("dynamodb")
     lines = "".join(json.dumps({"Item": {"id": {"S": f"user:{n}"}}}) + "\n" for n in range(200))
@@ -338,6 +422,7 @@ def test_an_import_is_slow_listed_counted_at_its_end_and_never_repeated(small: S
     assert listed["ImportStatus"] == "COMPLETED"
 
 
+@contract("LIST_QUOTAS", "LIST_DEFAULT_QUOTAS")
 def test_quotas_are_listed_page_by_page(small: Small) -> None:
     client = small.cloud.client("service-quotas")
     pages = client.get_paginator("list_service_quotas").paginate(

@@ -38,6 +38,13 @@ def test_the_exit_code_says_who_must_act(status: str, output: dict[str, object],
     assert Outcome(status=status, seconds=1, output=output, error=error).code == code
 
 
+def test_a_run_whose_calls_were_refused_is_no_success() -> None:
+    output = {"published": True, "run_id": "r"}
+    outcome = Outcome(status="SUCCEEDED", seconds=1, output=output, refused=("User: x is not authorized",))
+    assert outcome.code == 1
+    assert outcome.told == "Failed: calls were refused (1), see above; the lists may be incomplete."
+
+
 def test_a_state_is_told_by_the_numbers_that_it_made() -> None:
     assert facts({"users": 1200, "k": 4, "path": "p", "ok": True}) == "users 1,200 · k 4"
     assert facts({"run_id": "r", "published": False, "reasons": []}) == "run_id r · published false"

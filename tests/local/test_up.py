@@ -17,8 +17,6 @@ import pytest
 from local.assembly import ROOT
 from tests.local.test_run import left_behind, ratings
 
-pytestmark = pytest.mark.xdist_group("local-up")  # one cloud for the module
-
 
 @dataclass(frozen=True, slots=True)
 class Up:
@@ -36,6 +34,7 @@ class Up:
         while not lines or text not in lines[-1]:
             lines.append(self.process.stdout.readline())
             assert lines[-1], lines
+            assert "refused: " not in lines[-1], lines
         return lines
 
     def list_of(self, user: str) -> Any:

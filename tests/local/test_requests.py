@@ -1,0 +1,348 @@
+"""Requests against the API model and SageMaker's rules: what is refused, in which words, all at once."""
+
+import copy
+import json
+import time
+import urllib.request
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from botocore.loaders import Loader
+
+from local import job_rules, requests
+from local import moto_seams as moto
+from local.requests import CHECKED, problems, refusal
+from tests.local.conftest import Small, deploy, machine
+from tests.local.contracts import contract
+from tests.local.test_jobs import processing, training
+
+NAME = "[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+ROLE = "arn:aws:iam::123456789012:role/jobs"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+SOURCE = {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://a/b"}}}
+GOOD: dict[str, dict[str, Any]] = {
+    "CreateTrainingJob": {
+        "TrainingJobName": "a" * 63,
+        "AlgorithmSpecification": {"TrainingImage": "image:1", "TrainingInputMode": "File"},
+        "HyperParameters": {str(n): "1" for n in range(100)},
+        "InputDataConfig": [{"ChannelName": "train", **SOURCE}],
+        "OutputDataConfig": {"S3OutputPath": "s3://a/b", "KmsKeyId": KEY},
+        "ResourceConfig": {
+            "InstanceType": "ml.m5.large",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 30,
+            "VolumeKmsKeyId": KEY,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 28 * 86_400},
+        "RoleArn": ROLE,
+        "Tags": [{"Key": f"ké:y {n}", "Value": ""} for n in range(50)],
+    },
+    "CreateProcessingJob": {
+        "ProcessingJobName": "p",
+        "AppSpecification": {
+            "ImageUri": "image:1",
+            "ContainerEntrypoint": ["python"],
+            "ContainerArguments": ["a"],
+        },
+        "ProcessingOutputConfig": {
+            "Outputs": [
+                {
+                    "OutputName": "out",
+                    "S3Output": {
+                        "S3Uri": "s3://a/c",
+                        "LocalPath": "/opt/ml/processing/out",
+                        "S3UploadMode": "EndOfJob",
+                    },
+                }
+            ]
+        },
+        "ProcessingInputs": [
+            {
+                "InputName": "in",
+                "S3Input": {
+                    "S3Uri": "s3://a/b",
+                    "S3DataType": "S3Prefix",
+                    "LocalPath": "/opt/ml/processing/in",
+                    "S3InputMode": "File",
+                },
+            }
+        ],
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 16_384}
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": 777_600},
+        "RoleArn": ROLE,
+    },
+    "CreateTransformJob": {
+        "TransformJobName": "t",
+        "ModelName": "m",
+        "MaxPayloadInMB": 25,
+        "MaxConcurrentTransforms": 4,
+        "TransformInput": SOURCE,
+        "TransformOutput": {"S3OutputPath": "s3://a/c"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    },
+    "CreateModel": {
+        "ModelName": "m",
+        "PrimaryContainer": {"Image": "image:1", "ModelDataUrl": "s3://a/model.tar.gz"},
+        "ExecutionRoleArn": ROLE,
+    },
+}
+
+
+def damaged(operation: str, path: str, value: Any) -> dict[str, Any]:
+    """A good request with another value at a path; None takes the member away."""
+    request: Any = copy.deepcopy(GOOD[operation])
+    *above, last = path.split(".")
+    inner = request
+    for name in above:
+        inner = inner[int(name) if name.isdigit() else name]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return dict(request)
+
+
+@pytest.mark.parametrize("operation", GOOD)
+def test_good_requests_to_their_limits_pass(operation: str) -> None:
+    assert refusal("sagemaker", operation, GOOD[operation]) is None
+
+
+FAILED = "failed to satisfy constraint: "
+TRAINING, PROCESSING = "CreateTrainingJob", "CreateProcessingJob"
+TRANSFORM, MODEL = "CreateTransformJob", "CreateModel"
+
+
+FEW, MUCH = (
+    "Member must have length less than or equal to {}",
+    "Member must have value less than or equal to {}",
+)
+ENUM, FORM = "Member must satisfy enum value set: [", "Member must satisfy regular expression pattern: "
+ONE = "Member must have {} greater than or equal to 1"
+TAG = {"Key": "a", "Value": ""}
+ANY = "SageMaker.AmazonSageMakerException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "path", "value", "text"),
+    [
+        (TRAINING, "TrainingJobName", None, "Member must not be null"),
+        (TRAINING, "TrainingJobName", "a" * 64, FEW.format(63)),
+        (TRAINING, "TrainingJobName", "a_b", f"Value 'a_b' at 'trainingJobName' {FAILED}{FORM}{NAME}"),
+        (TRAINING, "TrainingJobName", "a-", FORM + NAME),
+        (TRAINING, "TrainingJobName", "a\n", FORM + NAME),
+        (TRAINING, "RoleArn", "jobs-role-of-this-account", f"at 'roleArn' {FAILED}{FORM}arn:aws"),
+        (TRAINING, "HyperParameters", {str(n): "1" for n in range(101)}, FEW.format(100)),
+        (TRAINING, "HyperParameters", {"k" * 257: "1"}, f"{FAILED}Map keys must satisfy constraint: [Member"),
+        (TRAINING, "HyperParameters", {"k": "1" * 2501}, f"{FAILED}Map value must satisfy constraint: [Member"),
+        (TRAINING, "ResourceConfig.InstanceType", "ml.t2.medium", f"{FAILED}{ENUM}ml."),
+        (TRAINING, "ResourceConfig.InstanceType", "ml.c6i.large", ENUM),
+        (TRAINING, "ResourceConfig.InstanceCount", 0, f"Value '0' at 'resourceConfig.instanceCount' {FAILED}"),
+        (TRAINING, "ResourceConfig.VolumeSizeInGB", 0, ONE.format("value")),
+        (TRAINING, "ResourceConfig", None, "Value null at 'resourceConfig.instanceType'"),
+        (TRAINING, "ResourceConfig.InstanceType", "ml.g5.xlarge", "volumeKmsKeyId' is not supported for ml.g5"),
+        (TRAINING, "ResourceConfig.InstanceType", "ml.r5d.large", "is not supported for ml.r5d.large"),
+        (TRAINING, "StoppingCondition.MaxRuntimeInSeconds", 28 * 86_400 + 1, MUCH.format(2419200)),
+        (TRAINING, "StoppingCondition.MaxRuntimeInSeconds", 0, ONE.format("value")),
+        (TRAINING, "OutputDataConfig.S3OutputPath", "b/c", FORM + "(https|s3)://"),
+        (TRAINING, "InputDataConfig.0.ChannelName", "a b", "at 'inputDataConfig.1.member.channelName'"),
+        (TRAINING, "InputDataConfig", [{"ChannelName": "train", **SOURCE}] * 2, "ChannelName 'train' stands 2"),
+        (TRAINING, "InputDataConfig.0.DataSource.S3DataSource.S3DataType", "Prefix", ENUM + "ManifestFile"),
+        (TRAINING, "AlgorithmSpecification.TrainingImage", None, "null at 'algorithmSpecification.train"),
+        (TRAINING, "AlgorithmSpecification.TrainingInputMode", "Files", ENUM + "Pipe, File, FastFile]"),
+        (TRAINING, "Tags", [{"Key": str(n), "Value": ""} for n in range(51)], FEW.format(50)),
+        (TRAINING, "Tags", [{"Key": "a!", "Value": ""}], "Value 'a!' at 'tags.1.member.key'"),
+        (TRAINING, "Tags", [{"Key": "a"}], "Value null at 'tags.1.member.value'"),
+        (TRAINING, "Tags", [{"Key": "aws:a", "Value": ""}], "tags that begin with aws: are AWS's own"),
+        (TRAINING, "Tags", [TAG] * 2, "Key 'a' stands 2 times in Tags"),
+        (PROCESSING, "StoppingCondition.MaxRuntimeInSeconds", 777_601, MUCH.format(777600)),
+        (PROCESSING, "ProcessingResources.ClusterConfig.VolumeSizeInGB", 16_385, MUCH.format(16384)),
+        (PROCESSING, "ProcessingResources.ClusterConfig.InstanceCount", 101, MUCH.format(100)),
+        (PROCESSING, "ProcessingResources.ClusterConfig.InstanceType", "ml.c5n.xlarge", ENUM),
+        (PROCESSING, "AppSpecification.ContainerEntrypoint", ["x" * 257], f"constraint: [{FEW.format(256)}"),
+        (PROCESSING, "AppSpecification.ContainerEntrypoint", [], ONE.format("length")),
+        (PROCESSING, "ProcessingInputs.0.S3Input.LocalPath", "/opt/ml/in", "begin with /opt/ml/processing/"),
+        (TRANSFORM, "TransformResources.InstanceType", "ml.t3.medium", ENUM),
+        (TRANSFORM, "TransformResources.InstanceType", "ml.r5.large", ENUM),
+        (TRANSFORM, "MaxPayloadInMB", 26, "must be at most 100 MB"),
+        (TRANSFORM, "BatchStrategy", "Multi", ENUM + "MultiRecord, SingleRecord]"),
+        (TRAINING, "CheckpointConfig", {"S3Uri": "s3://a/b"}, "not emulated locally: CheckpointConfig"),
+        (TRAINING, "InputDataConfig.0.ShuffleConfig", {"Seed": 1}, "locally: InputDataConfig.ShuffleConfig"),
+        (TRAINING, "InputDataConfig.0.CompressionType", "Gzip", "InputDataConfig.CompressionType Gzip"),
+        (TRAINING, "AlgorithmSpecification.TrainingInputMode", "FastFile", "TrainingInputMode FastFile"),
+        (PROCESSING, "AppSpecification.ContainerEntrypoint", None, "locally: a job without"),
+        (TRANSFORM, "TransformInput.CompressionType", "Gzip", "locally: TransformInput.CompressionType Gzip"),
+        (MODEL, "PrimaryContainer.ModelDataUrl", None, "Value null at 'primaryContainer.modelDataUrl'"),
+        (MODEL, "PrimaryContainer.Image", "a b", FORM + "[\\S]+"),
+    ],
+)  # fmt: skip
+def test_a_value_that_aws_refuses_is_refused_in_its_words(
+    operation: str, path: str, value: Any, text: str
+) -> None:
+    refused = refusal("sagemaker", operation, damaged(operation, path, value))
+    assert refused is not None
+    assert refused[0] == "ValidationException"
+    assert text in refused[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("ResourceConfig.InstanceCount", "1", "STRING_VALUE can not be converted to an Integer"),
+        ("ResourceConfig.InstanceCount", 1.5, "DECIMAL_VALUE can not be converted to an Integer"),
+        ("EnableNetworkIsolation", "yes", "STRING_VALUE can not be converted to a Boolean"),
+        ("EnableNetworkIsolation", 1, "NUMBER_VALUE can not be converted to a Boolean"),
+        (
+            "HyperParameters",
+            {"k": 1},
+            "NUMBER_VALUE can not be converted to a String: 'hyperParameters.k.member'",
+        ),
+        ("InputDataConfig", {"ChannelName": "a"}, "STRUCTURE_VALUE can not be converted to a List"),
+        ("Image", "x", "'Image' is no member; there are TrainingJobName, "),
+        ("OutputDataConfig.S3Uri", "s3://a", "'outputDataConfig.S3Uri' is no member"),
+    ],
+)
+def test_a_request_of_another_form_is_no_request(path: str, value: Any, text: str) -> None:
+    refused = refusal("sagemaker", TRAINING, damaged(TRAINING, path, value))
+    assert refused is not None
+    assert refused[0] == "SerializationException"
+    assert text in refused[1]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    request = damaged(TRAINING, "TrainingJobName", "_")
+    request["ResourceConfig"]["InstanceType"] = "ml.none"
+    del request["OutputDataConfig"]
+    refused = refusal("sagemaker", TRAINING, request)
+    assert refused is not None
+    assert refused[1].startswith("3 validation errors detected: ")
+
+
+@pytest.mark.parametrize("service", CHECKED)
+def test_every_pattern_of_the_models_can_be_read(service: str) -> None:
+    shapes = Loader().load_service_model(service, "service-2")["shapes"].values()
+    for text in {shape["pattern"] for shape in shapes if "pattern" in shape}:
+        requests._pattern(text)
+
+
+def test_every_rule_belongs_to_an_operation() -> None:
+    for service, operation in job_rules.RULES:
+        assert operation in moto.SERVICE_MODEL(service).operation_names
+
+
+def test_checking_takes_no_time_to_speak_of() -> None:
+    problems("sagemaker", TRAINING, GOOD[TRAINING])
+    start = time.perf_counter()
+    for _ in range(20):
+        problems("sagemaker", TRAINING, GOOD[TRAINING])
+    assert (time.perf_counter() - start) / 20 < 0.005  # well below 1 ms where nothing else runs
+
+
+@contract("CALL_SAGEMAKER", "CALL_STATES", "CALL_EVENTS", "CALL_DYNAMODB", "SERVICE_MODEL")
+@pytest.mark.parametrize(
+    ("service", "call", "given", "text"),
+    [
+        ("sagemaker", "describe_training_job", {"TrainingJobName": "a_b"}, "at 'trainingJobName'"),
+        ("sagemaker", "stop_transform_job", {"TransformJobName": "-"}, "at 'transformJobName'"),
+        ("sagemaker", "list_training_jobs", {"MaxResults": 101}, "less than or equal to 100"),
+        ("sagemaker", "add_tags", {"ResourceArn": "a", "Tags": [{"Key": "a"}]}, "'tags.1.member.value'"),
+        ("stepfunctions", "redrive_execution", {"executionArn": "a", "clientToken": "a b"}, "'clientToken'"),
+        ("stepfunctions", "start_execution", {"stateMachineArn": "a", "name": "n" * 81}, "at 'name'"),
+        ("stepfunctions", "stop_execution", {}, "Value null at 'executionArn'"),
+        ("events", "put_events", {"Entries": []}, "greater than or equal to 1"),
+        ("dynamodb", "import_table", {"InputFormat": "JSON"}, "at 'inputFormat'"),
+    ],
+)
+def test_services_refuse_before_they_answer(
+    small: Small, service: str, call: str, given: dict[str, Any], text: str
+) -> None:
+    client = small.cloud.client(service)
+    with pytest.raises(client.exceptions.ClientError, match=text) as refused:
+        getattr(client, call)(**given)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+@contract("PARSE")
+@pytest.mark.parametrize("body", [b'{"ModelName": 1}', b'{"ModelName": {"a": []}}', b"[]", b"{"])
+def test_a_bare_request_is_checked_too(small: Small, body: bytes) -> None:
+    headers = {
+        "X-Amz-Target": "SageMaker.CreateModel",
+        "Content-Type": "application/x-amz-json-1.1",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/sagemaker/aws4_request",
+    }
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(small.cloud.endpoint, body, headers))
+    assert refused.value.code == 400
+    assert json.load(refused.value)["__type"] == "SerializationException"
+    refused.value.close()
+
+
+def test_a_name_that_step_functions_forbids_is_refused(small: Small) -> None:
+    names = deploy(
+        small.cloud, "names", {"Machine": machine({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})}
+    )
+    client = small.cloud.client("stepfunctions")
+    with pytest.raises(client.exceptions.InvalidName, match="Invalid Name: 'a b'"):
+        client.start_execution(stateMachineArn=names["Machine"], name="a b")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"ProcessingJobName": "a_b"}, ANY, "1 validation error detected: Value 'a_b' at 'processingJobName'"),
+        ({"ProcessingJobName": ""}, ANY, "greater than or equal to 1"),
+        ({"RoleArn": 1}, "States.Runtime", "[The value for the field 'RoleArn' must be a STRING]"),
+        ({"Role": "x"}, "States.Runtime", "[The field 'Role' is not supported by Step Functions]"),
+        ({"ProcessingResources": {}}, "States.Runtime", "'ClusterConfig' is required but was missing]"),
+    ],
+)  # fmt: skip
+def test_a_state_learns_who_refused_its_request(
+    small: Small, change: dict[str, Any], error: str, text: str
+) -> None:
+    request = processing(small, "refused", "hello", **change)
+    job = {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createProcessingJob.sync", "End": True}
+    definition = {"StartAt": "Job", "States": {"Job": {**job, "Parameters": request}}}
+    name = f"refused-{abs(hash(str(change)))}"
+    arn = small.cloud.client("stepfunctions").start_execution(
+        stateMachineArn=deploy(small.cloud, name, {"Machine": machine(definition)})["Machine"]
+    )["executionArn"]
+    done = small.ended(arn)
+    assert (done["status"], done["error"]) == ("FAILED", error)
+    assert text in done["cause"]
+
+
+@contract("CREATE_MODEL")
+def test_a_model_needs_a_name_of_its_own_a_role_and_data(small: Small) -> None:
+    client, bucket = small.cloud.client("sagemaker"), small.names["Bucket"]
+    small.cloud.client("s3").put_object(Bucket=bucket, Key="model.tar.gz", Body=b"")
+    role = f"arn:aws:iam::123456789012:role/{small.names['Role']}"
+    model = {
+        "ModelName": "once",
+        "PrimaryContainer": {"Image": "knn:1", "ModelDataUrl": f"s3://{bucket}/model.tar.gz"},
+        "ExecutionRoleArn": role,
+    }
+    client.create_model(**model)
+    missing = {"Image": "knn:1", "ModelDataUrl": f"s3://{bucket}/no.tar.gz"}
+    for change, text in (
+        ({}, "Cannot create already existing model"),
+        ({"ModelName": "two", "ExecutionRoleArn": ROLE}, "Could not assume role"),
+        ({"ModelName": "two", "PrimaryContainer": missing}, "Could not access model data at s3://"),
+        (
+            {"ModelName": "two", "VpcConfig": {"Subnets": ["a"], "SecurityGroupIds": ["b"]}},
+            "not emulated locally",
+        ),
+    ):
+        with pytest.raises(client.exceptions.ClientError, match=text) as refused:
+            client.create_model(**{**model, **change})
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+    small.cloud.iam.refused.clear()
+
+
+def test_a_training_job_needs_a_role_that_exists(small: Small) -> None:
+    client = small.cloud.client("sagemaker")
+    with pytest.raises(client.exceptions.ClientError, match="Please ensure that the role exists"):
+        client.create_training_job(**training(small, "roleless", RoleArn=ROLE))
+    small.cloud.iam.refused.clear()
