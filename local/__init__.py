@@ -26,16 +26,7 @@ Looked up when the question comes:
     redrive.py         RedriveExecution
     requests.py        requests beside AWS's API model
     job_rules.py       what SageMaker asks beyond that model
-    iam.py             roles that bite: who asks for what, and the answer
-    iam_needs.py       the words in which the rights of a call are written
-    iam_table.py       operation -> the rights that it needs
-    iam_s3.py          the same for S3
-    iam_resources.py   policies of resources, kept when a template makes them
-    iam_world.py       where policies and keys are found in moto
-    iam_policy.py      what policies say to one request
-    iam_conditions.py  their conditions
-    iam_keys.py        the values that conditions can ask for
-    on_behalf.py       rights for what services do for us, which nobody calls here
+    iam/               roles that bite; its own map is in iam/__init__.py
     children.py        subprocesses that never outlive us
     reaper.py          what ends them when we were killed
 

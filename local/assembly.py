@@ -12,8 +12,8 @@ from typing import Any
 
 from local import bus
 from local.children import PYTHON, environment
-from local.iam_policy import IDENTITY, RESOURCE, TRUST
-from local.iam_policy import problems as policy_problems
+from local.iam.policy import IDENTITY, RESOURCE, TRUST
+from local.iam.policy import problems as policy_problems
 from topx.errors import SettingsRejected, TopxError, join
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +45,7 @@ LEFT_OUT = {  # resource types that have no effect locally -> what an operator s
     "AWS::Logs::ResourcePolicy": "log delivery needs no permission",
 }
 NOT_EMULATED = (  # beside the resource types above; the README lists both
-    "rights on what services do for us (logs, traces, images, metrics); local/on_behalf.py lists them",
+    "rights on what services do for us (logs, traces, images, metrics); local/iam/on_behalf.py lists them",
     "permission boundaries, session policies, organisations' policies, AWS's own managed policies; signatures",
     "redrives into a Map or Parallel state; a stopped execution waits for the function that it is calling",
     "a training job that is stopped leaves an empty artifact: local engines write theirs at their end",

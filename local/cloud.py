@@ -19,9 +19,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from local import events, functions, gaps, iam, imports, jobs, moto_seams, queues, requests, states
+from local import events, functions, gaps, imports, jobs, moto_seams, queues, requests, states
 from local.assembly import Assembly, Stack
 from local.children import Children
+from local.iam import authorizer
 from local.moto_seams import ACCOUNT, REGION
 from local.quotas import Quotas
 from topx.errors import TopxError
@@ -85,7 +86,7 @@ class Cloud:
             stack.callback(server.stop)
             self.endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
             stack.callback(self._forget)
-            self.iam = iam.install(stack, KEYS[0])
+            self.iam = authorizer.install(stack, KEYS[0])
             imports.install(self.iam, stack)
             self.quotas.install(stack)
             requests.install(stack)

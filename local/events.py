@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import bus, news
 from local import moto_seams as moto
-from local.iam_needs import Refused
+from local.iam.needs import Refused
 from local.moto_seams import ACCOUNT, REGION
 
 if TYPE_CHECKING:

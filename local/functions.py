@@ -13,7 +13,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import moto_seams as moto
-from local.iam_needs import Refused
+from local.iam.needs import Refused
 from local.runtime import Answer, Runtime
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local import moto_seams as moto
-from local.iam import Iam
-from local.iam_needs import Call, Refused, Role
+from local.iam.authorizer import Iam
+from local.iam.needs import Call, Refused, Role
 
 
 def install(iam: Iam, stack: ExitStack) -> None:

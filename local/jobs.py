@@ -17,7 +17,7 @@ from local import job_rules, work
 from local import moto_seams as moto
 from local.assembly import NotEmulated
 from local.children import ChildrenEnded
-from local.iam_needs import Refused
+from local.iam.needs import Refused
 from local.staging import JobFailed, JobStopped, split
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import moto_seams as moto
-from local.iam_needs import Refused
+from local.iam.needs import Refused
 from local.moto_seams import ACCOUNT, REGION
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from local import staging
 from local.assembly import ROOT
 from local.children import PYTHON
-from local.iam_needs import Context, Need, Refused, Role
+from local.iam.needs import Context, Need, Refused, Role
 from local.moto_seams import ACCOUNT, REGION
 from local.staging import JobFailed, JobStopped, Staging
 

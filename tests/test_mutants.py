@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from local.iam import Decision
-from local.iam_policy import IDENTITY, Asked, Document, decide
-from local.on_behalf import ON_BEHALF
+from local.iam.authorizer import Decision
+from local.iam.on_behalf import ON_BEHALF
+from local.iam.policy import IDENTITY, Asked, Document, decide
 from tests.definitions import action_data
 from tests.mutants.__main__ import told
 from tests.mutants.replay import all_turned, distinct, excused, mutants

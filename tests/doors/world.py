@@ -17,7 +17,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from moto import mock_aws
 
 from local import imports
-from local.iam import Iam
+from local.iam.authorizer import Iam
 from local.quotas import Quotas
 from topx.settings import JOBS, Deploy
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from local import moto_seams as moto
 from local import news
 from local.cloud import NotDeployed
-from local.iam import Refused
+from local.iam.needs import Refused
 from tests.local.conftest import ROLE, Small, deploy, function, machine, policy, trust, wait
 from tests.local.contracts import contract
 
@@ -162,7 +162,7 @@ def test_a_call_that_the_table_does_not_know_is_refused(small: Small, refused: l
         ("iam", "list_roles", {}),
     ):
         _, _, text = error(lambda: getattr(client(service), call)(**given))  # noqa: B023
-        assert "not in the table of local/iam_table.py" in text
+        assert "not in the table of local/iam/table.py" in text
 
 
 def test_a_request_without_what_it_needs_is_a_mistake_of_its_own(small: Small, refused: list[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.iam_policy import IDENTITY, RESOURCE, TRUST, Asked, Document, PolicyMalformed, decide, problems, read
+from local.iam.policy import IDENTITY, RESOURCE, TRUST, Asked, Document, PolicyMalformed, decide, problems, read
 from topx.errors import TopxError
 
 ROLE = "arn:aws:iam::123456789012:role/path/Reader"

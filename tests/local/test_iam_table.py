@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local.iam_keys import ALWAYS, OF_ACTIONS, OF_ROLES, OF_SERVICES, UNEVALUATED, common, known, of_role
-from local.iam_needs import Call, Need, Role
-from local.iam_table import FREE, TABLE
+from local.iam.keys import ALWAYS, OF_ACTIONS, OF_ROLES, OF_SERVICES, UNEVALUATED, common, known, of_role
+from local.iam.needs import Call, Need, Role
+from local.iam.table import FREE, TABLE
 from tests.definitions import action_data, dependent, problems
 
 ACCOUNT, REGION = "123456789012", "us-east-1"

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from local import moto_seams as moto
-from local.iam import Decision
-from local.iam_policy import Document
+from local.iam.authorizer import Decision
+from local.iam.on_behalf import ON_BEHALF, OnBehalf
+from local.iam.policy import Document
 from local.moto_seams import ACCOUNT, REGION
-from local.on_behalf import ON_BEHALF, OnBehalf
 from local.quotas import Quotas, load
 from local.session import session
 from tests.mutants.reality import chain
@@ -62,12 +62,13 @@ def told(made: Sequence[Mutant], decisions: Sequence[Decision]) -> int:
             print(f"{mutant.name:<44} {', '.join(mutant.actions)}{where}\n{'':<44} {end}")
     idle = [entry for entry in ON_BEHALF if not used[entry]]
     for entry in idle:
-        print(f"in local/on_behalf.py, but granted nowhere: {', '.join(sorted(entry.actions))}, {entry.owners}")
+        actions = ", ".join(sorted(entry.actions))
+        print(f"in local/iam/on_behalf.py, but granted nowhere: {actions}, {entry.owners}")
     both = sorted(
         {f"{entry.owners}: {one.action}" for one in decisions for entry in ON_BEHALF if _both(one, entry)}
     )
     for text in both:
-        print(f"in local/on_behalf.py, but exercised: {text}")
+        print(f"in local/iam/on_behalf.py, but exercised: {text}")
     print(f"\n{len(made)} mutants against {len(decisions)} kinds of decisions: {green} stay green\n")
     return green + len(idle) + len(both)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from local.iam import Decision
-from local.iam_policy import Document
+from local.iam.authorizer import Decision
+from local.iam.policy import Document
 from tests.mutants.replay import Mutant, all_turned, mutants
 from tests.mutants.scenarios import World, wait
 

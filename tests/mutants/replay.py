@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from local.iam import Decision
-from local.iam_policy import Document, decide, listed
-from local.on_behalf import ON_BEHALF, OnBehalf
+from local.iam.authorizer import Decision
+from local.iam.on_behalf import ON_BEHALF, OnBehalf
+from local.iam.policy import Document, decide, listed
 
 OTHER = {"true": "false", "false": "true"}
 CLOCK = ("aws:currenttime", "aws:epochtime")

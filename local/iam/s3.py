@@ -7,7 +7,7 @@ keys" and "Multipart upload API and permissions".
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from local.iam_needs import Call, Context, Need, Rule, anywhere, use_of_key
+from local.iam.needs import Call, Context, Need, Rule, anywhere, use_of_key
 
 ACLS = ("ACL", "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWriteACP")
 

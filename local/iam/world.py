@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from local import moto_seams as moto
-from local.iam_needs import Role
-from local.iam_policy import IDENTITY, RESOURCE, TRUST, Document
+from local.iam.needs import Role
+from local.iam.policy import IDENTITY, RESOURCE, TRUST, Document
 from local.moto_seams import ACCOUNT, REGION
 
 OF_AWS = "alias/aws/"  # keys that AWS manages: everybody in the account may use them through their service

@@ -1,4 +1,4 @@
-"""IAM's language: policy documents read strictly, and what they say to one request. Pure; see iam.py.
+"""IAM's language: policy documents read strictly, and what they say to one request. Pure.
 
 Whatever AWS would refuse, and whatever cannot be evaluated here, is a problem of the document: nothing is
 allowed because it was not understood. Rules: IAM User Guide, "Policy evaluation logic" and "JSON policy
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from local.iam_conditions import (
+from local.iam.conditions import (
     ARN_COLONS,
     Condition,
     arn_fits,

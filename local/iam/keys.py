@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from local.iam_needs import Context, Role
+from local.iam.needs import Context, Role
 
 SUFFIX = ".amazonaws.com"
 

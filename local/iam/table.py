@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from local.iam_needs import Call, Context, Need, Rule, anywhere, at, named, use_of_key
-from local.iam_s3 import S3
+from local.iam.needs import Call, Context, Need, Rule, anywhere, at, named, use_of_key
+from local.iam.s3 import S3
 
 JOBS = {"Training": "training-job", "Processing": "processing-job", "Transform": "transform-job"}
 TRUSTED = "sagemaker.amazonaws.com"

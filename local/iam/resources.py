@@ -7,12 +7,12 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from local import moto_seams as moto
-from local.iam_keys import SUFFIX
-from local.iam_needs import Need, Refused
+from local.iam.keys import SUFFIX
+from local.iam.needs import Need, Refused
 from local.moto_seams import ACCOUNT, REGION
 
 if TYPE_CHECKING:
-    from local.iam import Iam
+    from local.iam.authorizer import Iam
 
 CODE = "ValidationException"  # moto knows AWS's own codes for the service that is called only: CloudFormation
 OF_LOGS = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "DescribeKey")

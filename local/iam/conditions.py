@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from local.iam_keys import MANY, known
+from local.iam.keys import MANY, known
 
 Context = Mapping[str, str | tuple[str, ...]]
 SETS = ("ForAllValues", "ForAnyValue")

@@ -1,7 +1,7 @@
 """Roles bite: every call of a role is allowed by its policies, or refused in AWS's words. The operator may all.
 
-One seam of moto sees every request. Which rights a call needs stands in iam_table.py, what policies say about
-them is decided in iam_policy.py, and where policies come from is iam_world.py. Signatures are not checked.
+One seam of moto sees every request. Which rights a call needs stands in table.py, what policies say about
+them is decided in policy.py, and where policies come from is world.py. Signatures are not checked.
 """
 
 import json
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from local import iam_resources
 from local import moto_seams as moto
-from local.iam_keys import SUFFIX, common, of_role
-from local.iam_needs import Call, Context, Need, Refused, Role
-from local.iam_policy import IDENTITY, Asked, Document, PolicyMalformed, Verdict, decide
-from local.iam_table import FREE, TABLE
-from local.iam_world import World
+from local.iam import resources
+from local.iam.keys import SUFFIX, common, of_role
+from local.iam.needs import Call, Context, Need, Refused, Role
+from local.iam.policy import IDENTITY, Asked, Document, PolicyMalformed, Verdict, decide
+from local.iam.table import FREE, TABLE
+from local.iam.world import World
 from local.moto_seams import ACCOUNT, REGION
 
 MOST = 200_000  # decisions that are kept
@@ -149,7 +149,7 @@ class Iam:
         if name in FREE:
             return []
         if name not in TABLE:
-            raise self._refusal(f"{name}: not in the table of local/iam_table.py, so its rights are unknown")
+            raise self._refusal(f"{name}: not in the table of local/iam/table.py, so its rights are unknown")
         try:
             return list(TABLE[name](call))
         except KeyError as error:
@@ -219,5 +219,5 @@ def install(stack: ExitStack, operator: str) -> Iam:
         iam.authorize(self)
 
     moto.put(stack, moto.AUTHORIZE, authorize)
-    iam_resources.install(iam, stack)
+    resources.install(iam, stack)
     return iam
