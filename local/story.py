@@ -60,7 +60,7 @@ class Outcome:
             return f"Published: run {self.output['run_id']}."
         if self.code == 3:
             return f"Not published: {' '.join(map(str, self.output.get('reasons', [])))}"
-        return f"{self.error}: {self.message} (state {self.state})"
+        return f"{': '.join(filter(None, (self.error, self.message)))} (state {self.state})"
 
 
 class Story:
@@ -88,7 +88,11 @@ class Story:
     def _told(self, event: dict[str, Any]) -> Iterator[str | Step]:
         kind = event["type"]
         self._over |= kind in ENDS
-        if kind.endswith("StateEntered"):
+        if kind == "ExecutionRedriven":
+            self._over = False
+            if self.current:
+                self.current.started = event["timestamp"]
+        elif kind.endswith("StateEntered"):
             about = event["stateEnteredEventDetails"]
             given = json.loads(about.get("input", "{}"))
             self.steps.append(Step(state=about["name"], started=event["timestamp"], given=given))

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from local.quotas import load
 from local.run import deployed
@@ -25,12 +26,16 @@ def up(quotas: Path | None, logs: Path, screen: Screen) -> None:
         told: dict[str, Story] = {}
         hear = _listening(ready)
         while True:
-            for execution in executions(ready):
-                name = execution.rpartition(":")[2]
+            for one in _listed(ready):
+                execution, name = one["executionArn"], one["name"]
                 if execution not in told:
                     told[execution] = Story(ready.cloud, execution)
                     screen.say(f"{name}  started")
-                _tell(told[execution], name, screen)
+                if told[execution].ended and one["status"] == "RUNNING":
+                    told[execution].ended = False
+                    screen.say(f"{name}  redriven")
+                if not told[execution].ended:
+                    _tell(told[execution], name, screen)
             for subject in hear():
                 screen.say(f"the topic is told: {subject}")
             for line in ready.cloud.events.lost:
@@ -43,9 +48,13 @@ def up(quotas: Path | None, logs: Path, screen: Screen) -> None:
 
 def executions(ready: Session) -> list[str]:
     """All executions there have been, oldest first."""
+    return [one["executionArn"] for one in _listed(ready)]
+
+
+def _listed(ready: Session) -> list[dict[str, Any]]:
     pages = ready.cloud.client("stepfunctions").get_paginator("list_executions")
     found = [one for page in pages.paginate(stateMachineArn=ready.machine) for one in page["executions"]]
-    return [one["executionArn"] for one in sorted(found, key=lambda one: one["startDate"])]
+    return sorted(found, key=lambda one: one["startDate"])
 
 
 def how_to_talk(ready: Session) -> str:
@@ -92,8 +101,6 @@ def _listening(ready: Session) -> Callable[[], list[str]]:
 
 
 def _tell(story: Story, name: str, screen: Screen) -> None:
-    if story.ended:
-        return
     for news in story.advance():
         if isinstance(news, str):
             screen.trouble(news, name)

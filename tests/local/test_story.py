@@ -38,6 +38,13 @@ def test_the_exit_code_says_who_must_act(status: str, output: dict[str, object],
     assert Outcome(status=status, seconds=1, output=output, error=error).code == code
 
 
+def test_a_stop_without_a_word_is_told_by_its_state() -> None:
+    assert (
+        Outcome(status="ABORTED", seconds=1, output={}, error="ABORTED", state="Rank").told
+        == "ABORTED (state Rank)"
+    )
+
+
 def test_a_run_whose_calls_were_refused_is_no_success() -> None:
     output = {"published": True, "run_id": "r"}
     outcome = Outcome(status="SUCCEEDED", seconds=1, output=output, refused=("User: x is not authorized",))
