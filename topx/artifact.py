@@ -34,16 +34,15 @@ _BROKEN = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, OverflowError, V
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """What a `model_algo-1` holds: both texts as they stand, the arrays of `params` by name, its headers.
+    """What a `model_algo-1` holds: meta.json as it stands, the arrays of `params` by name.
 
-    `headers` are the ZIP's, in its order. `sum` is the CRC-32 that it gives for `params`; None: checked.
+    `content` is all of the ZIP, `params` a part of it, `sum` its CRC-32 of that part; None: checked.
     """
 
+    content: memoryview
     meta: bytes
-    symbol: bytes
-    arrays: dict[str, Any]
     params: memoryview
-    headers: tuple[zipfile.ZipInfo, ...]
+    arrays: dict[str, Any]
     sum: int | None
 
     def check(self) -> None:
@@ -107,7 +106,7 @@ def _opened(file: IO[bytes], names: list[str]) -> Artifact:
     data = mmap(file.fileno(), 0, access=ACCESS_READ) if file.seek(0, 2) else b""
     head = data[:512]
     if head.startswith(MAGIC):
-        raise _foreign(foreign.by_arrays(read_params(data)))
+        raise _foreign(foreign.by_files(names) or foreign.by_arrays(read_params(data)))
     if not head.startswith(b"PK"):
         raise _foreign(foreign.by_files(names) or foreign.by_bytes(head))
     try:
@@ -115,17 +114,15 @@ def _opened(file: IO[bytes], names: list[str]) -> Artifact:
             inner = archive.namelist()
             if sorted(inner) != sorted((META, SYMBOL, PARAMS)):
                 raise _holding("ZIP", inner)
-            meta, symbol = (_text(archive, name) for name in (META, SYMBOL))
-            params = _params(archive, data)
-            headers = tuple(archive.infolist())
+            meta, _ = (_text(archive, name) for name in (META, SYMBOL))
+            params, expected = _params(archive, data)
     except _BROKEN as error:
-        raise ArtifactRejected(f"this is no whole ZIP ({error}); {_GIVE}") from error
+        raise ArtifactRejected(f"this is no whole ZIP of stored members ({error}); {_GIVE}") from error
     arrays = read_params(params)
     plain = {array.removeprefix("arg:") for array in arrays}
     if len(plain) != len(arrays) or plain not in ({*NAMES}, {*OLD_NAMES}):
         raise _foreign(foreign.by_network(arrays))
-    [expected] = [header.CRC for header in headers if header.filename == PARAMS]
-    return Artifact(meta=meta, symbol=symbol, arrays=arrays, params=params, headers=headers, sum=expected)
+    return Artifact(content=memoryview(data), meta=meta, params=params, arrays=arrays, sum=expected)
 
 
 class _Frugal(FileIO):
@@ -141,7 +138,7 @@ class _Frugal(FileIO):
 def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        raise zipfile.BadZipFile(f"{name} is compressed; SageMaker stores it")
+        raise zipfile.BadZipFile(f"{name} is compressed or encrypted; SageMaker stores it")
     if info.header_offset < 0:  # zipfile would seek there
         raise zipfile.BadZipFile(f"{name} would begin before it")
     return info
@@ -154,8 +151,8 @@ def _text(archive: zipfile.ZipFile, name: str) -> bytes:
     return content
 
 
-def _params(archive: zipfile.ZipFile, data: mmap | bytes) -> memoryview:
-    """The bytes of `params` where they stand in the ZIP."""
+def _params(archive: zipfile.ZipFile, data: mmap | bytes) -> tuple[memoryview, int]:
+    """The bytes of `params` where they stand in the ZIP, and the sum that it gives for them."""
     info = _stored(archive, PARAMS)
     archive.open(info).close()  # checks the member's own header
     name, extra = struct.unpack_from("<2H", data, info.header_offset + 26)
@@ -163,4 +160,4 @@ def _params(archive: zipfile.ZipFile, data: mmap | bytes) -> memoryview:
     content = memoryview(data)[start : start + info.file_size]
     if len(content) != info.file_size:
         raise zipfile.BadZipFile(f"{PARAMS} ends after {len(content)} of {info.file_size} bytes")
-    return content
+    return content, info.CRC

@@ -3,13 +3,13 @@
 score(x) = w0 + x.w + 1/2 sum_f ((x.v_f)^2 - x^2.v_f^2)   (Rendle 2010, Factorization Machines, lemma 3.1)
 """
 
-import copy
 import gzip
 import json
+import math
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -92,35 +92,41 @@ class Factors:
             raise ArtifactRejected(join(problems))
 
     def save(self, path: str | Path) -> None:
-        """Writes a `model.tar.gz`, of what SageMaker wrote with the same bytes in it; tar and gzip are ours.
+        """Writes a `model.tar.gz`; of what is as it was opened, its `model_algo-1` has the same bytes.
 
-        `meta.json`, the graph and the ZIP's headers are those of `source` while metadata and shapes are, and
-        its names not those of old images; else they are made anew. Raises ArtifactRejected as `save_model`.
+        Else that is made anew, as by `save_model`, with this metadata. Raises ArtifactRejected as that does.
         """
-        arrays = _arrays(self.w0, self.w, self.v)
-        source = self.source
+        arrays, source = _arrays(self.w0, self.w, self.v), self.source
         with tempfile.TemporaryFile() as model:
-            if source and _fits(source, self.metadata, self.v.shape):
-                named = {name: arrays[f"arg:{name.removeprefix('arg:')}"] for name in source.arrays}
-                _zip(model, source.headers, {META: source.meta, SYMBOL: source.symbol}, named)
+            if source and json.loads(source.meta) == self.metadata and _alike(arrays, _arrays(*_taken(source))):
+                model.write(source.content)
             else:
                 _write(model, arrays, self.metadata)
             _tar(Path(path), model)
 
 
-def _fits(source: Artifact, metadata: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
-    """Whether the texts of an opened artifact still say what is true."""
-    [v] = [array for name, array in source.arrays.items() if name.removeprefix("arg:") == NAMES[2]]
-    old = any(name.removeprefix("arg:") in OLD_NAMES[:2] for name in source.arrays)
-    return not old and v.shape == shape and json.loads(source.meta) == metadata
+def _alike(some: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether both would be written as the same float32, to the bit; block by block."""
+    for one, other in zip(some.values(), others.values(), strict=True):
+        if one.shape != other.shape:
+            return False
+        for part in _blocks(one):
+            bits = [np.ascontiguousarray(array[part], np.float32).view(np.uint32) for array in (one, other)]
+            if (bits[0] != bits[1]).any():
+                return False
+    return True
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[slice]:
+    """Successive rows, so many that their numbers make a block."""
+    step = max(1, _BLOCK // max(1, math.prod(array.shape[1:])))
+    return (slice(start, start + step) for start in range(0, len(array), step))
 
 
 def _not_finite(array: NDArray[Any]) -> NDArray[np.int64]:
     """The row of each number that is not finite, (numbers,); block by block."""
-    step = max(1, _BLOCK // max(1, array.shape[1]))
     found = [
-        start + np.flatnonzero(~np.isfinite(array[start : start + step])) // array.shape[1]
-        for start in range(0, len(array), step)
+        part.start + np.flatnonzero(~np.isfinite(array[part])) // array.shape[1] for part in _blocks(array)
     ]
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
@@ -135,21 +141,28 @@ def load_factors(path: str | Path) -> Factors:
     anything else, unsafe or broken, or that lists what does not fit.
     """
     artifact = open_artifact(Path(path))
-    arrays = {name.removeprefix("arg:"): array for name, array in artifact.arrays.items()}
-    old = OLD_NAMES[0] in arrays
-    w0, w, v = (arrays[name] for name in (OLD_NAMES if old else NAMES))
     metadata = json.loads(artifact.meta)
     problems = [
         f"{name} is {array.dtype if isinstance(array, np.ndarray) else 'not dense'}; SageMaker writes float32"
-        for name, array in arrays.items()
+        for name, array in artifact.arrays.items()
         if not isinstance(array, np.ndarray) or array.dtype != np.float32
     ]
     if not problems:
-        w, v = (w.T, v.T) if old else (w, v)
+        w0, w, v = _taken(artifact)
         problems = _problems(w0, w, v, metadata.get("training_parameters"))
     if problems:
         raise ArtifactRejected(f"{Path(path).name}: {join(problems)}")
     return Factors(w0=float(w0.item()), w=w.reshape(-1), v=v, metadata=metadata, source=artifact)
+
+
+def _taken(artifact: Artifact) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """(w0, w, v) of its arrays; those of old images turned."""
+    arrays = {name.removeprefix("arg:"): array for name, array in artifact.arrays.items()}
+    if OLD_NAMES[0] not in arrays:
+        w0, w, v = (arrays[name] for name in NAMES)
+        return w0, w, v
+    w0, w, v = (arrays[name] for name in OLD_NAMES)
+    return w0, w.T, v.T
 
 
 def _problems(w0: NDArray[Any], w: NDArray[Any], v: NDArray[Any], parameters: object) -> list[str]:
@@ -209,28 +222,14 @@ def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str
     predictor = str(parameters.get("predictor_type", "")) if isinstance(parameters, Mapping) else ""
     if predictor not in _OUTPUTS:
         raise ArtifactRejected(f"predictor_type is {predictor!r}; regressor and binary_classifier are allowed")
-    texts = {META: json.dumps(meta), SYMBOL: json.dumps(_symbol(arrays["arg:v"].shape, _OUTPUTS[predictor]))}
-    _zip(file, [zipfile.ZipInfo(name) for name in (META, SYMBOL, PARAMS)], texts, arrays)
-
-
-def _zip(
-    file: BinaryIO,
-    headers: Iterable[zipfile.ZipInfo],
-    texts: Mapping[str, str | bytes],
-    arrays: Mapping[str, NDArray[Any]],
-) -> None:
+    symbol = _symbol(arrays["arg:v"].shape, _OUTPUTS[predictor])
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for header in headers:
-            entry = copy.copy(header)
-            entry.extra = b""
-            if entry.filename in texts:
-                archive.writestr(entry, texts[entry.filename])
-                continue
-            entry.file_size = sum(
-                4 * array.size + 8 * len(array) for array in arrays.values()
-            )  # decides on ZIP64
-            with archive.open(entry, "w") as params:
-                write_params(params, arrays)
+        for name, text in ((META, meta), (SYMBOL, symbol)):
+            archive.writestr(zipfile.ZipInfo(name), json.dumps(text))
+        entry = zipfile.ZipInfo(PARAMS)
+        entry.file_size = sum(4 * array.size + 8 * len(array) for array in arrays.values())  # decides on ZIP64
+        with archive.open(entry, "w") as params:
+            write_params(params, arrays)
 
 
 def _tar(path: Path, model: IO[bytes]) -> None:

@@ -6,47 +6,56 @@ The layouts of the other built-in algorithms are those that AWS's own notebooks 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 
-_FILES = {
-    "xgboost-model*": "an XGBoost model",
-    "model_algo-1.labels": "an index of k-NN",
-    "state_*": "a model of k-means",
-    "additional-params.json": "a model of linear learner",
-    "mx-mod-*": "a model of linear learner",
-    "model_algo-1-*.params": "a model of DeepAR",
-    "image-classification-*.params": "a model of image classification",
-    "model_algo_1-*.params": "a model of object detection",
-    "vocab.src.json": "a model of sequence-to-sequence",
-    "vectors.txt": "word vectors of BlazingText",
-    "vectors.bin": "word vectors of BlazingText",
-    "model.bin": "a model of BlazingText or fastText",
-    "*-symbol.json": "an MXNet checkpoint",
-    "*-[0-9][0-9][0-9][0-9].params": "an MXNet checkpoint",
-    "saved_model.pb": "a TensorFlow model",
-    "*data.pkl": "a PyTorch model",
-    "*.pth": "a PyTorch model",
-    "*.npy": "a NumPy archive",
+_FILES = {  # the first that fits
+    "an XGBoost model": ("xgboost-model*",),
+    "an index of k-NN": ("model_algo-1.labels",),
+    "a model of k-means": ("state_*",),
+    "a model of linear learner": ("additional-params.json", "mx-mod-*"),
+    "a model of DeepAR": ("model_algo-1-*.params",),
+    "a model of image classification": ("image-classification-*.params",),
+    "a model of object detection": ("model_algo_1-*.params",),
+    "a model of sequence-to-sequence": ("vocab.src.json",),
+    "a model of BlazingText or fastText": ("vectors.txt", "vectors.bin", "model.bin"),
+    "a model of semantic segmentation": ("hyperparams.json",),
+    "an MXNet checkpoint": ("*-symbol.json", "*-[0-9][0-9][0-9][0-9].params"),
+    "a TensorFlow model": ("saved_model.pb",),
+    "a Keras model": ("*.h5", "*.keras"),
+    "a Hugging Face model": ("*.safetensors", "pytorch_model*.bin"),
+    "a PyTorch model": ("data.pkl", "*.pt", "*.pth"),
+    "an ONNX model": ("*.onnx",),
+    "a CatBoost model": ("*.cbm",),
+    "a pickled model, such as scikit-learn's": ("*.joblib", "*.pkl"),
+    "a NumPy archive": ("*.np[yz]",),
 }
 _BYTES = {
-    b"": "an empty file",
-    b"\x1f\x8b": "a gzip file",
-    b"PK": "a ZIP",
-    b"\x12\x01\0\0\0\0\0\0": "a list of arrays of MXNet",
-    b"\x0a\x23\xd7\xce": "a recordIO file",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x89HDF": "an HDF5 file, as Keras writes it",
-    b"IxF": "a faiss index",
-    b"binf": "an XGBoost model",
-    b"{L": "an XGBoost model",
-    b"{": "a JSON text",
-    b"[": "a JSON text",
-    **{bytes([0x80, protocol]): "a Python pickle" for protocol in range(2, 6)},
+    "an XGBoost model": (b"binf", b"{L", b'{"learner"'),
+    "a CatBoost model": (b"CBM1",),
+    "a faiss index, as k-NN writes it": (b"IxF", b"IwFl", b"IwPQ"),
+    "a list of arrays of MXNet": (b"\x12\1\0\0\0\0\0\0",),
+    "a recordIO file": (b"\x0a\x23\xd7\xce",),
+    "a Parquet file": (b"PAR1",),
+    "an Arrow file": (b"ARROW1",),
+    "an Avro file": (b"Obj\1",),
+    "a NumPy array": (b"\x93NUMPY",),
+    "an HDF5 file, as Keras writes it": (b"\x89HDF",),
+    "a Python pickle": tuple(bytes([0x80, protocol]) for protocol in range(2, 6)),
+    "a gzip file": (b"\x1f\x8b",),
+    "a ZIP": (b"PK",),
+    "a bzip2 file": (b"BZh",),
+    "an xz file": (b"\xfd7zXZ",),
+    "a zstd file": (b"\x28\xb5\x2f\xfd",),
+    "a 7z archive": (b"7z\xbc\xaf",),
+    "a JSON text": (b"{", b"["),
+    "an HTML or XML text, such as the answer to a download that failed": (b"<",),
+    "a pointer to a file that Git LFS keeps": (b"version https://git-lfs",),
 }
 
 
 def by_files(names: Collection[str]) -> str | None:
     """The algorithm that writes files of such names, folders aside, if they tell."""
-    for pattern, what in _FILES.items():
-        if any(fnmatchcase(name.rpartition("/")[2], pattern) for name in names):
+    plain = [name.rpartition("/")[2] for name in names]
+    for what, patterns in _FILES.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns for name in plain):
             return what
     return None
 
@@ -74,10 +83,14 @@ def by_network(names: Collection[str]) -> str:
 
 def by_bytes(head: bytes) -> str:
     """What begins with these bytes, the first 512 of a file."""
+    if not head:
+        return "an empty file"
     if head[257:262] == b"ustar":
         return "an uncompressed tar archive"
-    for magic, what in _BYTES.items():
-        if head.startswith(magic) if magic else not head:
+    if head[4:10] == b'\0\0\0\0{"':
+        return "a safetensors file, a Hugging Face model"
+    for what, magics in _BYTES.items():
+        if head.startswith(magics):
             return what
     return f"a file that begins with {head[:8]!r}"
 

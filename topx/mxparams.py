@@ -65,8 +65,9 @@ def read_params(data: Data) -> dict[str, Any]:
     """The arrays by name, or by "0", "1" and so on where the list has no names, each in its own dtype.
 
     They are read-only views of `data`, not always aligned; None for an array that was never set. A row_sparse
-    array that lacks rows, and a csr array, are copied with their zeros. All copies together are at most 64 MB
-    or 100 times `data`; beyond that a csr array is given as a SciPy csr_array and rows that lack are refused.
+    array that lacks rows, and a csr array, are copied with their zeros, read-only too. All copies together are
+    at most 64 MB or 100 times `data`; beyond that a csr array is given as a SciPy csr_array and rows that lack
+    are refused.
     Raises ArtifactRejected that names the array and what is wrong with it.
     """
     reader = _Reader(data)
@@ -181,7 +182,10 @@ def _array(reader: _Reader, what: str) -> Any:
     if stored is None:
         raise ArtifactRejected(f"{what} of shape {shape} does not say what it stores")
     fill = _rows if storage == _ROW_SPARSE else _csr
-    return fill(reader, what, dtype, shape, stored, indices)
+    filled = fill(reader, what, dtype, shape, stored, indices)
+    if isinstance(filled, np.ndarray):
+        filled.flags.writeable = False
+    return filled
 
 
 def _index(reader: _Reader, what: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ _ABOUT = 1 << 16  # bytes of a header about the next header
 _TRAILING = 1 << 20  # bytes of zeros after the end
 _PIECES = 10_000  # of a gzip file
 _BLOCK = 1 << 18  # bytes unpacked at a time
+_OF_MACOS = ("._", ".DS_Store")  # what its tar and its Finder add
 
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -33,10 +34,10 @@ _SPECIAL = {
 
 
 def untar(file: IO[bytes], wanted: str, spool: IO[bytes]) -> list[str]:
-    """The names of all members of a tar.gz; the content of the one that is wanted is appended to the spool.
+    """The names of the members of a tar.gz; the content of the one that is wanted is appended to the spool.
 
-    Reads to the end, where gzip checks its sum. Raises ArtifactRejected for what is broken, unsafe, or far
-    larger than any model.
+    What `tar .` and macOS add is left out. Reads to the end, where gzip checks its sum. Raises ArtifactRejected
+    for what is broken, unsafe, or far larger than any model.
     """
     room = max(_UNPACKED, 250 * file.seek(0, 2))
     file.seek(0)
@@ -44,7 +45,8 @@ def untar(file: IO[bytes], wanted: str, spool: IO[bytes]) -> list[str]:
     names: list[str] = []
     try:
         for name, size in _members(stream):
-            names.append(name)
+            if name and not name.startswith(_OF_MACOS):
+                names.append(name)
             room -= size
             if room < 0:
                 break
@@ -53,19 +55,20 @@ def untar(file: IO[bytes], wanted: str, spool: IO[bytes]) -> list[str]:
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise ArtifactRejected(f"this is no whole tar.gz archive: {error}; fetch it again") from error
     if room < 0:
-        raise ArtifactRejected(
-            f"with {names[-1]!r:.80} it unpacks to more than 250 times its size; no model does"
-        )
+        raise ArtifactRejected(f"with {name!r:.80} it unpacks to more than 250 times its size; no model does")
     if len(rest) > _TRAILING or rest.strip(b"\0"):
         raise ArtifactRejected("it goes on after its last member, which no model does")
-    folders = [name for name in names if "/" in name or "\\" in name or name in ("", ".", "..")]
-    if folders and not foreign.by_files(names):
-        raise ArtifactRejected(f"its member {folders[0]!r:.80} leads to another folder, which is unsafe")
+    outside = [name for name in names if name.startswith("/") or "\\" in name or ".." in name.split("/")]
+    if outside:
+        raise ArtifactRejected(f"its member {outside[0]!r:.80} leads to another folder, which is unsafe")
     return names
 
 
 def _members(stream: "_Stream") -> Iterator[tuple[str, int]]:
-    """Name and size of each plain file or folder; the content must be read before the next is asked for."""
+    """Name and size of each plain file or folder; the content must be read before the next is asked for.
+
+    The folder that all lie in, "./", has no name.
+    """
     about: dict[str, str] = {}
     for place in range(_HEADERS):
         block = stream.read(tarfile.BLOCKSIZE)
@@ -99,7 +102,7 @@ def _members(stream: "_Stream") -> Iterator[tuple[str, int]]:
         if special:
             raise ArtifactRejected(f"its member {name!r:.80} is {special}, which is unsafe")
         about = {}
-        yield name, size
+        yield name.removeprefix("./"), size
         stream.read(-size % tarfile.BLOCKSIZE)
     raise ArtifactRejected(f"it holds more than {_HEADERS} members; no model does")
 

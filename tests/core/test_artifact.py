@@ -84,10 +84,20 @@ FOREIGN = {
         [(name, b"") for name in ("hyperparams.json", "model_algo_1-0000.params", "model_algo_1-symbol.json")],
         "a model of object detection",
     ),
+    "semantic segmentation": (
+        [("hyperparams.json", b"{}"), (MEMBER, params(weight=np.ones(2)))], "a model of semantic segmentation",
+    ),
     "sequence-to-sequence": ([("vocab.src.json", b""), ("vocab.trg.json", b"")], "sequence-to-sequence"),
-    "BlazingText": ([("vectors.txt", b""), ("vectors.bin", b""), ("eval.json", b"")], "vectors of BlazingText"),
+    "BlazingText": ([("vectors.txt", b""), ("vectors.bin", b""), ("eval.json", b"")], "a model of BlazingText"),
     "an MXNet checkpoint": ([("mlp-symbol.json", b"{}"), ("mlp-0000.params", b"")], "an MXNet checkpoint"),
     "TensorFlow": ([("export/1/saved_model.pb", b""), ("export/1/variables/x", b"")], "a TensorFlow model"),
+    "Keras": ([("model.h5", b"")], "a Keras model"),
+    "Hugging Face": ([("config.json", b"{}"), ("model.safetensors", b"")], "a Hugging Face model"),
+    "Hugging Face, pickled": ([("config.json", b"{}"), ("pytorch_model.bin", b"")], "a Hugging Face model"),
+    "scikit-learn": ([("model.joblib", PICKLE), ("inference.py", b"")], "a pickled model, such as"),
+    "LightGBM of JumpStart": ([("model.pkl", PICKLE)], "a pickled model"),
+    "CatBoost": ([("model.cbm", b"CBM1")], "a CatBoost model"),
+    "ONNX": ([("model.onnx", b"")], "an ONNX model"),
     "PyTorch": ([("model.pth", zipped(**{"archive/data.pkl": b""}))], "a PyTorch model"),
     "PyTorch by its content": ([(MEMBER, zipped(**{"archive/data.pkl": b""}))], "a PyTorch model"),
     "NumPy": ([(MEMBER, zipped(**{"w.npy": b""}))], "a NumPy archive"),
@@ -98,6 +108,7 @@ FOREIGN = {
     "a model twice": ([(MEMBER, model())] * 2, "a tar archive of 'model_algo-1', 'model_algo-1'"),
     "a pickle": ([(MEMBER, PICKLE)], "a Python pickle"),
     "a JSON text": ([(MEMBER, b'{"a": 1}')], "a JSON text"),
+    "a model in a folder": ([("model/model_algo-1", model())], "a tar archive of 'model/model_algo-1'"),
     "a tar in a tar": ([(MEMBER, tar((MEMBER, model())))], "an uncompressed tar archive"),
     "an empty archive": ([], "an empty tar archive"),
     "an empty member": ([(MEMBER, b"")], "an empty file"),
@@ -136,6 +147,18 @@ FILES = {
     "a JSON list": (b"[1]", "a JSON text"),
     "a pickle": (PICKLE, "a Python pickle"),
     "a tar": (tar((MEMBER, model())), "an uncompressed tar archive"),
+    "a tar of bzip2": (b"BZh91AY&SY", "a bzip2 file"),
+    "a tar of xz": (b"\xfd7zXZ\0\0\4", "an xz file"),
+    "a tar of zstd": (b"\x28\xb5\x2f\xfd\0", "a zstd file"),
+    "a 7z archive": (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    "an answer of S3": (b'<?xml version="1.0"?>\n<Error>', "an HTML or XML text, such as the answer"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a file that Git LFS keeps"),
+    "Parquet": (b"PAR1", "a Parquet file"),
+    "Arrow": (b"ARROW1\0\0", "an Arrow file"),
+    "Avro": (b"Obj\1", "an Avro file"),
+    "safetensors": (struct.pack("<Q", 9) + b'{"w": 1  }', "a safetensors file, a Hugging Face model"),
+    "CatBoost": (b"CBM1", "a CatBoost model"),
+    "XGBoost, JSON": (b'{"learner":{}}', "an XGBoost model"),
     "recordIO": (b"\x0a\x23\xd7\xce" + bytes(4), "a recordIO file"),
     "HDF5": (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     "a NumPy array": (b"\x93NUMPY\1\0", "a NumPy array"),
@@ -187,10 +210,10 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 UNSAFE = {
     "a parent folder": (("../model_algo-1", b"x"), r"'\.\./model_algo-1' leads to another folder, which"),
     "an absolute path": (("/tmp/model_algo-1", b"x"), "'/tmp/model_algo-1' leads to another folder"),
-    "a folder": (("model/model_algo-1", b"x"), "leads to another folder"),
+    "a parent within": (("a/../../model_algo-1", b"x"), "leads to another folder"),
+    "a parent of here": (("./../model_algo-1", b"x"), "leads to another folder"),
     "another system's folder": ((r"model\model_algo-1", b"x"), "leads to another folder"),
     "a parent": (("..", b"x"), "leads to another folder"),
-    "a directory": ((special(tarfile.DIRTYPE, "model"), b""), "'model/' leads to another folder"),
     "a symbolic link": ((special(tarfile.SYMTYPE), b""), "'model_algo-1' is a symbolic link, which is unsafe"),
     "a hard link": ((special(tarfile.LNKTYPE), b""), "is a hard link"),
     "a device": ((special(tarfile.CHRTYPE), b""), "is a device"),
@@ -216,7 +239,7 @@ BROKEN = {
     "meta.json is deep": (zipped(**MEMBERS | {"meta_json": b"[" * 100_000}), "no whole ZIP"),
     "meta.json is huge": (zipped(**MEMBERS | {"meta_json": bytes(2 << 20)}), "longer than 1048576 bytes"),
     "symbol.json is no text": (zipped(**MEMBERS | {"symbol_json": b'{"\xff": 1}'}), "no whole ZIP"),
-    "compressed": (zipped(zipfile.ZIP_DEFLATED, **MEMBERS), "meta.json is compressed; SageMaker stores it"),
+    "compressed": (zipped(zipfile.ZIP_DEFLATED, **MEMBERS), "meta.json is compressed or encrypted; SageMaker"),
     "params broken": (zipped(**MEMBERS | {"params": ARRAYS[:-1]}), "params ends too early"),
     "params empty": (zipped(**MEMBERS | {"params": b""}), "params ends too early"),
     "a bare list broken": (ARRAYS[:-1], "params ends too early"),
@@ -236,6 +259,18 @@ def test_tars_of_each_form_are_read(path: Path, form: int) -> None:
     info = tarfile.TarInfo(MEMBER)
     info.mtime, info.uname = 1.5, "é"  # type: ignore[assignment]  # what makes PAX say more
     path.write_bytes(gzip.compress(tar((info, model()), form=form)))
+    np.testing.assert_array_equal(load_factors(path).v, machine().v)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_what_tars_of_a_folder_and_of_macos_add_is_left_out(path: Path, form: int) -> None:
+    members: list[tuple[str | tarfile.TarInfo, bytes]] = [
+        (special(tarfile.DIRTYPE, "."), b""),
+        ("./._model_algo-1", b"\0\5\x16\7Mac OS X"),
+        ("./.DS_Store", b"\0\0\0\1Bud1"),
+        ("./model_algo-1", model()),
+    ]
+    path.write_bytes(gzip.compress(tar(*members, form=form)))
     np.testing.assert_array_equal(load_factors(path).v, machine().v)
 
 

@@ -31,6 +31,19 @@ def managed(features: int, num_factors: int, *, classify: bool) -> Any:
     score = mx.sym.elemwise_add(
         mx.symbol.sum(data=parts, axis=1, keepdims=True), 0.5 * mx.symbol.negative(squares)
     )
+    return _output(score, classify)
+
+
+def dense(features: int, num_factors: int, *, classify: bool) -> Any:
+    """A symbol with the arguments of old images: w (1, features), w0 (1,), v (num_factors, features), dense."""
+    x, v = mx.symbol.Variable("data"), mx.symbol.Variable("v", shape=(num_factors, features))
+    linear = mx.symbol.FullyConnected(data=x, num_hidden=1, name="Linear_Plus_Bias")
+    squares = mx.symbol.dot(x.square(), v.square(), transpose_b=True)
+    pairs = mx.symbol.square(data=mx.symbol.dot(x, v, transpose_b=True)) - squares
+    return _output(linear + 0.5 * mx.symbol.sum(data=pairs, axis=1, keepdims=True), classify)
+
+
+def _output(score: Any, classify: bool) -> Any:
     output = mx.symbol.LogisticRegressionOutput if classify else mx.symbol.LinearRegressionOutput
     return output(data=score, label=mx.symbol.Variable("out_label"))
 
@@ -44,7 +57,8 @@ def train(
     """
     batch, classify = settings["mini_batch_size"], settings["predictor_type"] == "binary_classifier"
     features = len(start["w"])
-    module = _module(symbol, settings, start)
+    module = bound(symbol, start, batch)
+    module.init_optimizer(kvstore=None, optimizer=_adam(settings, module))
     losses = []
     for _ in range(settings["epochs"]):
         loss = 0.0
@@ -69,31 +83,34 @@ def train(
     return end | {"w": end["w"].reshape(-1)}, np.array(losses)
 
 
-def _module(symbol: Any, settings: Mapping[str, Any], start: Mapping[str, Floats]) -> Any:
-    """The network with its start weights, ready for its first batch."""
-    batch, features = settings["mini_batch_size"], len(start["w"])
+def bound(symbol: Any, start: Mapping[str, Floats], batch: int) -> Any:
+    """The network with these weights, ready for batches of so many rows."""
     module = mx.mod.Module(symbol, data_names=["data"], label_names=["out_label"])
     module.bind(
-        data_shapes=[mx.io.DataDesc("data", (batch, features), layout="NC")],
+        data_shapes=[mx.io.DataDesc("data", (batch, len(start["w"])), layout="NC")],
         label_shapes=[mx.io.DataDesc("out_label", (batch, 1))],
     )
-    arguments = {
-        "w0_weight": mx.nd.array(start["w0"]),
-        "w1_weight": mx.nd.array(start["w"][:, None]).tostype("row_sparse"),
-        "v": mx.nd.array(start["v"]).tostype("row_sparse"),
-    }
+    w0, w, v = (mx.nd.array(array) for array in (start["w0"], start["w"][:, None], start["v"]))
+    if "w1_weight" in symbol.list_arguments():
+        rows = {"w1_weight": w.tostype("row_sparse"), "v": v.tostype("row_sparse")}
+        arguments = {"w0_weight": w0} | rows
+    else:
+        arguments = {"Linear_Plus_Bias_bias": w0, "Linear_Plus_Bias_weight": w.T, "v": v.T}
     module.init_params(arg_params=arguments, initializer=None)
-    # Rates and decays of 1, times those of each array: as the managed job prints them.
+    return module
+
+
+def _adam(settings: Mapping[str, Any], module: Any) -> Any:
+    """Rates and decays of 1, times those of each array: as the managed job prints them."""
     adam = mx.optimizer.Adam(
         learning_rate=1.0,
         wd=1.0,
         lazy_update=True,
-        rescale_grad=settings.get("rescale_grad", 1 / batch),
+        rescale_grad=settings.get("rescale_grad", 1 / settings["mini_batch_size"]),
         clip_gradient=settings.get("clip_gradient"),
         epsilon=settings.get("eps", 1e-8),
         param_idx2name=dict(enumerate(module._param_names)),
     )
     adam.set_lr_mult({name: settings[f"{array}_lr"] for array, name in ARRAYS.items()})
     adam.set_wd_mult({name: settings[f"{array}_wd"] for array, name in ARRAYS.items()})
-    module.init_optimizer(kvstore=None, optimizer=adam)
-    return module
+    return adam

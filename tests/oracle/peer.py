@@ -140,7 +140,7 @@ def open_model(folder: str, rows: Any) -> tuple[dict[str, Any], Any]:
 
     with chdir(folder):
         module = mx.module.Module.load("./model", 0, False, label_names=["out_label"])
-    weights = {name: module._arg_params[name].asnumpy() for name in ("v", "w1_weight", "w0_weight")}
+    weights = {name: array.asnumpy() for name, array in module._arg_params.items()}
     module.bind(
         data_shapes=[mx.io.DataDesc("data", rows.shape, layout="NC")],
         label_shapes=[mx.io.DataDesc("out_label", (rows.shape[0], 1))],
@@ -149,6 +149,17 @@ def open_model(folder: str, rows: Any) -> tuple[dict[str, Any], Any]:
     data = mx.nd.sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape=rows.shape)
     module.forward(mx.io.DataBatch([data], [mx.nd.zeros((rows.shape[0], 1))]), is_train=False)
     return weights, module.get_outputs()[0].asnumpy()[:, 0]
+
+
+def save_checkpoint(weights: Any, network: str, *, classify: bool) -> tuple[bytes, bytes]:
+    """(symbol.json, params) that MXNet writes of a network, managed or dense, with these weights w0, w, v."""
+    import network as networks
+
+    with tempfile.TemporaryDirectory() as folder:
+        symbol = getattr(networks, network)(*weights["v"].shape, classify=classify)
+        module = networks.bound(symbol, weights, 1)
+        module.save_checkpoint(f"{folder}/model", 0)
+        return tuple(Path(folder, f"model-{end}").read_bytes() for end in ("symbol.json", "0000.params"))
 
 
 def train(symbol: str | None, settings: Any, start: Any, rows: Any, labels: Any) -> tuple[Any, Any]:
@@ -167,7 +178,7 @@ REQUESTS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         versions, libraries, write_sparse, write_dense, read_records, images, save_params, load_params,
-        open_model, train,
+        open_model, save_checkpoint, train,
     )
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
-"""The local FM artifact opened by MXNet as the original article opens the managed one, and its scores."""
+"""FM artifacts, ours and MXNet's own: opened by MXNet as in the original article, and their scores."""
 
+import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from scipy import sparse
 
 from local.engines.fm import train
 from local.engines.job import Job
+from topx.artifact import NAMES, OLD_NAMES
 from topx.factors import load_factors, save_factors
 from topx.recordio import write_sparse
 
@@ -47,9 +49,10 @@ def opened(oracle: Oracle, artifact: Path, folder: Path, rows: Any) -> tuple[dic
 def assert_opens_alike(oracle: Oracle, artifact: Path, folder: Path, rows: Any) -> None:
     ours = load_factors(artifact)
     weights, outputs = opened(oracle, artifact, folder, rows)
-    assert weights["v"].tobytes() == ours.v.tobytes()
-    assert weights["w1_weight"].tobytes() == ours.w.tobytes()
-    assert weights["w0_weight"].tolist() == [ours.w0]
+    old = "w1_weight" not in weights
+    expected = np.float32(ours.w0), ours.w, ours.v.T if old else ours.v
+    for name, array in zip(OLD_NAMES if old else NAMES, expected, strict=True):
+        assert weights[name].tobytes() == array.tobytes()
     scores = ours.score(rows)
     if ours.metadata["training_parameters"]["predictor_type"] == "binary_classifier":
         scores = 1 / (1 + np.exp(-scores))
@@ -96,3 +99,43 @@ def test_any_artifact_that_is_saved_scores_in_mxnet_as_here(
     w0, w, v = random.normal(), random.normal(size=shape[0]), random.normal(0, 0.3, shape)
     save_factors(folder / "model.tar.gz", w0, w, v, {"predictor_type": predictor})
     assert_opens_alike(oracle, folder / "model.tar.gz", folder / "opened", some_rows(seed, 50, shape[0]))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.tuples(st.integers(1, 200), st.integers(1, 70)),
+    network=st.sampled_from(["managed", "dense"]),
+    classify=st.booleans(),
+    order=st.permutations(["meta.json", "symbol.json", "params"]),
+)
+def test_any_artifact_of_mxnet_scores_as_in_mxnet_and_is_written_again_byte_for_byte(
+    oracle: Oracle,
+    tmp_path_factory: Any,
+    seed: int,
+    shape: tuple[int, int],
+    network: str,
+    classify: bool,
+    order: list[str],
+) -> None:
+    folder, random = tmp_path_factory.mktemp("artifact"), np.random.default_rng(seed)
+    sizes = {"w0": (1,), "w": shape[:1], "v": shape}
+    weights = {name: random.normal(0, 0.3, size).astype(np.float32) for name, size in sizes.items()}
+    symbol, params = oracle.ask("save_checkpoint", weights=weights, network=network, classify=classify)
+    meta = {"training_parameters": {"predictor_type": "binary_classifier" if classify else "regressor"}}
+    parts = {"meta.json": json.dumps(meta), "symbol.json": symbol, "params": params}
+    with zipfile.ZipFile(folder / "model_algo-1", "w") as archive:
+        for name in order:
+            archive.writestr(name, parts[name])
+    artifact = folder / "model.tar.gz"
+    with tarfile.open(artifact, "w:gz") as archive:
+        archive.add(folder / "model_algo-1", "model_algo-1")
+    read = load_factors(artifact)
+    for name, array in weights.items():
+        assert np.float32(getattr(read, name)).tobytes() == array.tobytes()
+    read.save(folder / "again.tar.gz")
+    with tarfile.open(folder / "again.tar.gz") as archive:
+        again = archive.extractfile("model_algo-1")
+        assert again is not None
+        assert again.read() == (folder / "model_algo-1").read_bytes()
+    assert_opens_alike(oracle, artifact, folder / "opened", some_rows(seed, 50, shape[0]))
