@@ -5,6 +5,7 @@ Events of executions are best effort and may be late: Step Functions is asked be
 
 import json
 import logging
+import re
 from typing import Any
 
 from lambdas import _cloud as cloud
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 SUBJECT_CHARS = 99  # the most that SNS takes, and only ASCII
 CAUSE_CHARS = 3000
+SOURCE = "aws.states"
+NAME = r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]+'  # of a machine or an execution
 ANEW = "Start anew: an upload does so by itself, the Step Functions console with the input {} too."
 HINTS = {  # error, beginning of a job's reason, or status -> (what to do, does a redrive help)
     "InputRejected": (f"The files cannot be used: correct them. {ANEW}", False),
@@ -60,10 +63,10 @@ OTHERWISE = ("When the cause is gone, redrive.", True)
 def handler(event: dict[str, Any], context: object) -> None:
     """Frees and starts first and tells last: a topic that is down changes nothing for the datasets."""
     match event:
-        case {"detail": {"executionArn": str(arn)}} if arn.split(":")[5:6] == ["execution"]:
+        case {"detail": {"executionArn": str(arn)}} if _is_here(arn) and event.get("source", SOURCE) == SOURCE:
             ended = cloud.execution(arn)
         case _:
-            log.warning("event ignored: it names no execution", extra={"event": str(event)[:CAUSE_CHARS]})
+            log.warning("event ignored: it names no execution", extra={"event": ascii(event)[:CAUSE_CHARS]})
             return
     if ended is None or ended["status"] in cloud.ALIVE:
         log.info("not ended", extra={"execution": arn})
@@ -73,6 +76,12 @@ def handler(event: dict[str, Any], context: object) -> None:
             release(dataset, arn, ended["stateMachineArn"])
     finally:
         cloud.tell(*message(ended))
+
+
+def _is_here(arn: str) -> bool:
+    """Whether this is the name of an execution in our account and Region."""
+    _, partition, _, region, account, *_ = cloud.env("TOPIC").split(":")
+    return re.fullmatch(rf"arn:{partition}:states:{region}:{account}:execution:{NAME}:{NAME}", arn) is not None
 
 
 def release(dataset: str, execution: str, machine: str) -> None:

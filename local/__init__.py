@@ -20,12 +20,17 @@ Looked up when the question comes:
     queues.py          SQS as Lambda reads it
     news.py            the fields of each event, as S3 and Step Functions send them
     bus.py             what rules may say, and what a target gets
+    patterns.py        what their event patterns may say
     staging.py         S3 objects <-> the folders of a job
     imports.py         DynamoDB's import of lists
     quotas.py          Service Quotas, and what they refuse
+    stopping.py        executions stopped, or out of time
     redrive.py         RedriveExecution
     requests.py        requests beside AWS's API model
-    job_rules.py       what SageMaker asks beyond that model
+    job_rules.py       what services ask beyond that model
+    emulated.py        which members of requests are heeded here
+    images.py          the images of jobs
+    job_inputs.py      whether a job will find what it names
     iam/               roles that bite; its own map is in iam/__init__.py
     children.py        subprocesses that never outlive us
     reaper.py          what ends them when we were killed

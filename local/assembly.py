@@ -12,8 +12,8 @@ from typing import Any
 
 from local import bus
 from local.children import PYTHON, environment
-from local.iam.policy import IDENTITY, RESOURCE, TRUST
-from local.iam.policy import problems as policy_problems
+from local.iam.policy import once
+from local.iam.templates import template_problems
 from topx.errors import SettingsRejected, TopxError, join
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ class Stack:
                 yield f"{self.name}/{name} is {one['Type']}; emulated: {', '.join(sorted(EMULATED))}"
             for problem in bus.problems(one, self.template["Resources"]):
                 yield f"{self.name}/{name} {problem}"
-            for problem in _policy_problems(one):
+            for problem in template_problems(one["Type"], one.get("Properties", {}), later=True):
                 yield f"{self.name}/{name}: {problem}"
             if one["Type"] == "AWS::StepFunctions::StateMachine":
                 text = json.dumps(one["Properties"].get("DefinitionString", ""))
@@ -171,7 +171,7 @@ def _stack(folder: Path, name: str, properties: dict[str, Any]) -> Stack:
     files = json.loads((folder / f"{name}.assets.json").read_text("utf-8")).get("files", {})
     return Stack(
         name=properties.get("stackName", name),
-        template=json.loads((folder / properties["templateFile"]).read_text("utf-8")),
+        template=_template(folder / properties["templateFile"]),
         zips={
             asset: folder / one["source"]["path"]
             for asset, one in files.items()
@@ -180,29 +180,12 @@ def _stack(folder: Path, name: str, properties: dict[str, Any]) -> Stack:
     )
 
 
-POLICIES = {  # where a type of resource has policy documents: property -> kind
-    "AWS::IAM::ManagedPolicy": {"PolicyDocument": IDENTITY},
-    "AWS::IAM::Policy": {"PolicyDocument": IDENTITY},
-    "AWS::IAM::Role": {"AssumeRolePolicyDocument": TRUST},
-    "AWS::KMS::Key": {"KeyPolicy": RESOURCE},
-    "AWS::S3::BucketPolicy": {"PolicyDocument": RESOURCE},
-    "AWS::SNS::TopicPolicy": {"PolicyDocument": RESOURCE},
-    "AWS::SQS::QueuePolicy": {"PolicyDocument": RESOURCE},
-}
-
-
-def _policy_problems(resource: dict[str, Any]) -> Iterator[str]:
-    """What of a resource's policies AWS would refuse, or is not evaluated locally."""
-    given = resource.get("Properties", {})
-    for name, kind in POLICIES.get(resource["Type"], {}).items():
-        yield from policy_problems(given.get(name, {}), kind)
-    if resource["Type"] == "AWS::IAM::Role":
-        for one in given.get("Policies", []):
-            yield from policy_problems(one.get("PolicyDocument"), IDENTITY)
-        if "PermissionsBoundary" in given:
-            yield "permission boundaries are not evaluated; give the role policies that allow no more"
-        if ":iam::aws:policy/" in json.dumps(given.get("ManagedPolicyArns", [])):
-            yield "AWS's own managed policies are not evaluated; give the role its own policy"
+def _template(file: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads(file.read_text("utf-8"), object_pairs_hook=once)
+    except ValueError as error:
+        raise NotEmulated(f"the template {file.name} cannot be read: {error}") from error
+    return made
 
 
 def _creatable(resources: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from local import events, functions, gaps, imports, jobs, moto_seams, queues, requests, states
+from local import events, functions, gaps, imports, jobs, moto_seams, queues, requests, states, stopping
 from local.assembly import Assembly, Stack
 from local.children import Children
 from local.iam import authorizer
@@ -189,11 +189,11 @@ class Cloud:
     def _end(self) -> None:
         """Ends executions, jobs and functions in an order in which none of them starts anything new."""
         self.closing.set()
-        running = states.stop_all()
+        running = stopping.stop_all()
         self.jobs.close()
         self.functions.close()
         self.children.end_all()
-        states.wait_for(running)
+        stopping.wait_for(running)
         self.queues.close()
         self.events.close()
 

@@ -1,6 +1,5 @@
 """EventBridge as AWS does it: the default bus, its rules, schedules, and the way of an event to its targets."""
 
-import copy
 import json
 import random
 import time
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS = 0.2
 WINDOW_SECONDS = 0.5  # within which `shuffled` changes the order
+FORMED = {"stack-id": "StackId", "logical-id": "LogicalResourceId", "stack-name": "StackName"}
 LET_IN = {  # what the policy of a target must allow: service -> call, its parameter; a machine asks for a role
     "lambda": ("Invoke", "FunctionName"),
     "sns": ("Publish", "TopicArn"),
@@ -49,6 +49,7 @@ class Events:
         self._lock = Lock()
         self._held: list[Delivery] = []
         self._sequence = 0
+        self._generated: dict[str, dict[str, str]] = {}  # bucket -> the tags that AWS gave it
         self._sending = ThreadPoolExecutor(max_workers=8, thread_name_prefix="event")
         self._sent: deque[Future[None]] = deque(maxlen=1000)
         self._clock = Thread(target=self._keep_time, name="schedules", daemon=True)
@@ -59,12 +60,15 @@ class Events:
         for rule in _rules():
             self.deliver(rule, event)
 
-    def put_entry(self, entry: dict[str, Any]) -> str:
-        """Puts a good entry of PutEvents on the bus; returns the event's id."""
+    def put_entry(self, entry: dict[str, Any]) -> dict[str, str]:
+        """Puts a good entry of PutEvents on the bus; returns the answer to it."""
         about = entry["Source"], entry["DetailType"], entry.get("Resources") or []
         event = news.event(*about, json.loads(entry["Detail"]), entry.get("Time"))
-        self.put(event)
-        return str(event["id"])
+        try:
+            self.put(event)
+        except RecursionError:  # too deep for any rule to look at
+            return news.MALFORMED
+        return {"EventId": event["id"]}
 
     def deliver(self, rule: moto.Rule, event: dict[str, Any]) -> None:
         """Sends an event to all targets of a rule that matches it."""
@@ -79,15 +83,16 @@ class Events:
 
     def created(self, reason: str, bucket: moto.Bucket, key: moto.Key) -> None:
         """Tells the bus that a version of an object is there, where the bucket tells it anything."""
-        if _tells(bucket):
-            self.put(news.created(reason, bucket, key, self._sequencer()))
+        if self._is_heard(bucket):
+            self.put(news.created(reason, bucket, key, self._sequencer(), self._tags(bucket)))
 
     def deleted(
         self, bucket: moto.Bucket, key: str, version: str | None, *, marker: bool, reason: str = "DeleteObject"
     ) -> None:
         """Tells the bus that a version is gone, or that `version` is a delete marker above the others."""
-        if _tells(bucket):
-            self.put(news.deleted(bucket, key, version, self._sequencer(), marker=marker, reason=reason))
+        if self._is_heard(bucket):
+            about = key, version, self._sequencer(), self._tags(bucket)
+            self.put(news.deleted(bucket, *about, marker=marker, reason=reason))
 
     def of_execution(self, execution: moto.Execution) -> None:
         """Tells the bus the status of an execution."""
@@ -102,6 +107,25 @@ class Events:
         self._sending.shutdown(wait=False, cancel_futures=True)
         self._clock.join()
 
+    def _is_heard(self, bucket: moto.Bucket) -> bool:
+        """Whether a bucket tells the bus anything, and anybody listens."""
+        configuration = bucket.notification_configuration
+        return configuration is not None and configuration.event_bridge is not None and any(_rules())
+
+    def _tags(self, bucket: moto.Bucket) -> dict[str, str]:
+        """The tags that CloudFormation gives to the buckets that it makes; none for any other bucket."""
+        if bucket.name not in self._generated:
+            formation = self._cloud.client("cloudformation")
+            made = {
+                one.get("PhysicalResourceId"): {
+                    f"aws:cloudformation:{name}": one[key] for name, key in FORMED.items()
+                }
+                for stack in formation.describe_stacks()["Stacks"]
+                for one in formation.describe_stack_resources(StackName=stack["StackName"])["StackResources"]
+            }
+            self._generated[bucket.name] = made.get(bucket.name, {})
+        return self._generated[bucket.name]
+
     def _sequencer(self) -> str:
         """18 hexadecimal digits that grow from event to event: epoch seconds, then their fraction in 2**-32."""
         with self._lock:
@@ -112,8 +136,7 @@ class Events:
         """Sends an event to all targets of a rule, as often and as late as was asked for."""
         if self._cloud.closing.is_set():
             return
-        targets = rule.targets * (2 if self.twice else 1)
-        deliveries = [(rule.name, copy.deepcopy(target), copy.deepcopy(event)) for target in targets]
+        deliveries = [(rule.name, target, event) for target in rule.targets * (2 if self.twice else 1)]
         if self.shuffled is None:
             self._submit(deliveries)
             return
@@ -133,11 +156,19 @@ class Events:
     def _submit(self, deliveries: list[Delivery]) -> None:
         if not self._cloud.closing.is_set():
             for delivery in deliveries:
-                self._sent.append(self._sending.submit(self._send, *delivery))
+                sent = self._sending.submit(self._send, *delivery)
+                sent.add_done_callback(self._told)
+                self._sent.append(sent)
+
+    def _told(self, sent: Future[None]) -> None:
+        """Notes what a delivery raised, which would vanish in its thread."""
+        if not sent.cancelled() and (error := sent.exception()):
+            self.lose(f"an event was not delivered: {error!r}")
 
     def _send(self, rule: str, target: dict[str, Any], event: dict[str, Any]) -> None:
-        arn, given = target["Arn"], bus.transformed(target, event)
-        service, source = arn.split(":")[2], f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"
+        source = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"
+        arn, given = target["Arn"], bus.transformed(target, event, source)
+        service = arn.split(":")[2]
         try:
             if service in LET_IN:
                 operation, parameter = LET_IN[service]
@@ -178,15 +209,20 @@ def _rules() -> Iterator[moto.Rule]:
     yield from list(moto.BUSES[ACCOUNT][REGION].event_buses["default"].rules.values())
 
 
-def _tells(bucket: moto.Bucket) -> bool:
-    configuration = bucket.notification_configuration
-    return configuration is not None and configuration.event_bridge is not None
-
-
 def install(cloud: "Cloud", stack: ExitStack) -> Events:
     """Lets the bus, S3 and executions tell each other what happens, until `stack` closes."""
     events = Events(cloud)
     starts, ends, delete = moto.EXECUTION_STARTS.original, moto.EXECUTION_ENDS.original, moto.S3_DELETE.original
+    call = moto.CALL_EVENTS.original
+
+    def call_action(self: Any) -> Any:
+        try:
+            refused = bus.refusal(self._get_action(), json.loads(self.body or "{}"))
+        except (ValueError, RecursionError):
+            refused = None  # what is no JSON is refused below
+        if refused is None:
+            return call(self)
+        return 400, self.response_headers, json.dumps({"__type": refused[0], "message": refused[1]})
 
     def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:
         events.deliver(self, original_event)
@@ -198,14 +234,15 @@ def install(cloud: "Cloud", stack: ExitStack) -> Events:
             events.created(reason, bucket, key)
 
     def put_events(self: Any, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        elsewhere = {one.get("EventBusName", "default").rpartition("/")[2] for one in entries} - {"default"}
+        named = {(one.get("EventBusName") or "default").rpartition("/")[2] for one in entries}
+        elsewhere = named - {"default"}
         if elsewhere:
             text = f"not emulated locally: event bus {', '.join(sorted(elsewhere))}; there is the default one"
             raise moto.Refusal("ValidationException", text)
         if sum(map(news.size, entries)) >= news.LARGEST:
             text = "Total size of the entries in the request is over the limit."
             raise moto.Refusal("ValidationException", text)
-        return [news.refused(one) or {"EventId": events.put_entry(one)} for one in entries]
+        return [news.refused(one) or events.put_entry(one) for one in entries]
 
     def delete_object(
         self: Any, bucket_name: str, key_name: str, version_id: Any = None, bypass: Any = False
@@ -228,6 +265,7 @@ def install(cloud: "Cloud", stack: ExitStack) -> Events:
         events.of_execution(self.execution)
 
     moto.put(stack, moto.SEND_TO_TARGETS, send_to_targets)
+    moto.put(stack, moto.CALL_EVENTS, call_action)
     moto.put(stack, moto.PUT_EVENTS, put_events)
     moto.put(stack, moto.S3_EVENT, send_event)
     moto.put(stack, moto.S3_DELETE, delete_object)

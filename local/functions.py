@@ -14,13 +14,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import moto_seams as moto
 from local.iam.needs import Refused
-from local.runtime import Answer, Runtime
+from local.runtime import Answer, Runtime, refuse_constant
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
 AT_ONCE = 4  # processes of one function; further calls wait, where AWS would start more
 ASYNCHRONOUS_TRIES = 3
+LARGEST = {"RequestResponse": 6 * 2**20, "Event": 2**20}  # bytes of a call's payload
 STARTED_EARLY = 2  # functions, in the template's order
 ENDING = Answer(
     payload=b'{"errorType": "Runtime.ExitError", "errorMessage": "local mode is ending"}', failed=True
@@ -160,16 +161,36 @@ class Functions:
         runtime.close()
 
 
+def _refused(payload: bytes, kind: str) -> tuple[str, str] | None:
+    """(error code, message) of the answer to a call that no function hears of."""
+    if kind not in LARGEST:
+        return (
+            "InvalidParameterValueException",
+            f"not emulated: InvocationType {kind}; there are {', '.join(LARGEST)}",
+        )
+    if len(payload) > LARGEST[kind]:
+        text = f"{len(payload)} byte payload is too large for the {kind} invocation type"
+        return "RequestTooLargeException", f"{text} (service limit: {LARGEST[kind]} bytes)"
+    try:
+        json.loads(payload.decode(), parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        return "InvalidRequestContentException", f"Could not parse request body into json: {error}"
+    return None
+
+
 def install(cloud: "Cloud", stack: ExitStack) -> Functions:
     """Lets every call of a deployed function reach a real process, until `stack` closes."""
     functions = Functions(cloud)
 
     def invoke(self: Any, body: Any, request_headers: Any, response_headers: Any) -> bytes:
-        payload = body.encode() if isinstance(body, str) else (body or b"{}")
-        if request_headers.get("X-Amz-Invocation-Type") == "Event":
+        payload = (body.encode() if isinstance(body, str) else body) or b"{}"
+        kind = request_headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if refused := _refused(payload, kind):
+            raise moto.Refusal(*refused)
+        if kind == "Event":
             functions.call_later(self, payload)
             return b""
-        answer = functions.call(self, payload or b"{}")
+        answer = functions.call(self, payload)
         if answer.failed:
             response_headers["x-amz-function-error"] = "Unhandled"
         return answer.payload

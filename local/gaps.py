@@ -36,7 +36,8 @@ def _completed(original: Any, complete: Callable[[Any, dict[str, Any]], None]) -
 
 def _bucket(bucket: moto.Bucket, properties: dict[str, Any]) -> None:
     bucket.versioning_status = properties.get("VersioningConfiguration", {}).get("Status")
-    if "EventBridgeConfiguration" in properties.get("NotificationConfiguration", {}):
+    told = properties.get("NotificationConfiguration", {}).get("EventBridgeConfiguration", {})
+    if str(told.get("EventBridgeEnabled")).lower() == "true":
         bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
 
 

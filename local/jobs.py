@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import job_rules, work
+from local import job_inputs, job_rules, work
 from local import moto_seams as moto
 from local.assembly import NotEmulated
 from local.children import ChildrenEnded
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 1024
 STOPPED_WITHIN_SECONDS = 1.0
+ENDS = ("Completed", "Failed", "Stopped")
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Job:
     child: Popen[bytes] | None = None
     thread: Thread | None = None
     ended: Event = field(default_factory=Event)
+    noting: Lock = field(default_factory=Lock)
 
     @property
     def folder(self) -> Path:
@@ -63,20 +65,27 @@ class Job:
     def stop(self) -> None:
         """Ends the job as StopTrainingJob and its like do: at once, unless it is moving files."""
         self.stopping = True
+        self._note("Stopping", "Stopping")
         if self.child:
             self.cloud.children.end(self.child)
         self.ended.wait(STOPPED_WITHIN_SECONDS)
 
     def execute(self, command: list[str], folder: Path) -> int:
-        """Exit code of the job's subprocess, which sees no credentials, as in a network of its own."""
+        """Exit code of the job's subprocess, which sees no credentials, as in a network of its own.
+
+        Raises JobStopped, and JobFailed where it cannot be started.
+        """
         if self.stopping:
             raise JobStopped("Stopped")
         stopping = self.request.get("StoppingCondition") or {}
         limit = stopping.get("MaxRuntimeInSeconds", None if self.kind == "transform" else job_rules.DAY)
         start = time.monotonic()
-        self.child = self.cloud.children.start(
-            command, folder=folder, given=self.request.get("Environment", {}), log=self.log
-        )
+        try:
+            self.child = self.cloud.children.start(
+                command, folder=folder, given=self.request.get("Environment", {}), log=self.log
+            )
+        except (OSError, ValueError) as error:  # no such program, or a word that holds a null character
+            raise JobFailed(f"AlgorithmError: {command[0]!r} cannot be started: {error}") from error
         self.cloud.functions.warm()
         try:
             code = None if self.stopping else self.child.wait(limit)
@@ -87,16 +96,14 @@ class Job:
             self.seconds = time.monotonic() - start
         if code is None or self.stopping:
             raise JobStopped("Stopped")
-        return code
+        return code if code >= 0 else 128 - code  # as a container's: 137 after SIGKILL
 
     def _work(self) -> None:
         reason = "InternalServerError: local mode failed; its traceback stands on the terminal"
         status, detail = "Failed", "Failed"
         try:
-            role = (
-                self.request.get("RoleArn")
-                or self.cloud.jobs.model(self.request["ModelName"])["ExecutionRoleArn"]
-            )
+            role = self.request.get("RoleArn")
+            role = role or self.cloud.jobs.model(self.request["ModelName"])["ExecutionRoleArn"]
             work.DOING[self.kind](self, work.staged(self, role))
             status, detail, reason = "Completed", "Completed", ""
         except JobStopped as error:
@@ -109,14 +116,20 @@ class Job:
             reason = f"InternalServerError: {error}"
         finally:
             self._note(status, detail, reason)
-            self.ended.set()
 
     def _note(self, status: str, detail: str = "", reason: str = "") -> None:
+        with self.noting:
+            if not self.ended.is_set():  # a stop that comes too late changes nothing
+                self._write(status, detail, reason)
+            if status in ENDS:
+                self.ended.set()
+
+    def _write(self, status: str, detail: str, reason: str) -> None:
         now = datetime.now(UTC)
         changes: dict[str, Any] = {f"{self.kind}_job_status": status, "last_modified_time": now}
         if reason:
             changes["failure_reason"] = reason[:LONGEST_REASON]
-        if status != "InProgress":
+        if status in ENDS:
             changes[f"{self.kind}_end_time"] = now
         if self.kind == "training":
             changes["secondary_status"] = detail or "Training"
@@ -134,6 +147,7 @@ class Jobs:
     def __init__(self, cloud: "Cloud") -> None:
         self._cloud = cloud
         self._jobs: dict[tuple[str, str], Job] = {}
+        self.creating = Lock()  # of two requests for one name the second finds it taken
 
     def all(self) -> list[tuple[tuple[str, str], Job]]:
         """((kind, name), job) of every job so far."""
@@ -152,15 +166,21 @@ class Jobs:
         """Raises what the Create call would answer where it refuses a request that is right in itself."""
         name = request[f"{kind.title()}JobName"]
         if (kind, name) in self._jobs:
-            text = f"{kind.title()} job names must be unique within an AWS account and region; {name} exists"
-            raise moto.Refusal("ResourceInUse", text)
+            raise moto.Refusal(
+                "ResourceInUse",
+                f"{kind.title()} job names must be unique within an AWS account and region, and a {kind} job "
+                f"with this name already exists ({_arn(f'{kind}-job', name)})",
+            )
         if kind == "transform":
             try:
-                self.model(request["ModelName"])
+                role = self.model(request["ModelName"])["ExecutionRoleArn"]
             except ClientError as error:
                 raise moto.Refusal("ValidationException", error.response["Error"]["Message"]) from error
         else:
-            self._check_role(request["RoleArn"], _arn(f"{kind}-job", name))
+            role = request["RoleArn"]
+            self._check_role(role, _arn(f"{kind}-job", name))
+        for text in job_inputs.missing(self._cloud, kind, request, role):
+            raise moto.Refusal("ValidationException", text)
         machines = (
             request.get("ResourceConfig")
             or request.get("TransformResources")
@@ -180,8 +200,8 @@ class Jobs:
         self._check_role(role, arn)
         try:
             bucket, key = split(data)
-            self._cloud.client("s3", role, of=arn).head_object(Bucket=bucket, Key=key)
-        except (ClientError, JobFailed) as error:
+            self._cloud.client("s3", role, of=arn).head_object(Bucket=bucket, Key=key or "/")
+        except (ClientError, BotoCoreError, JobFailed) as error:
             text = (
                 f'Could not access model data at {data}. Please ensure that the role "{role}" exists, that it '
                 f'has "s3:GetObject" permissions and that the object is located in {moto.REGION}.'
@@ -194,7 +214,7 @@ class Jobs:
         except Refused as error:
             text = (
                 f"Could not assume role {role}. Please ensure that the role exists and allows principal "
-                "'sagemaker.amazonaws.com' to assume the role."
+                f"'sagemaker.amazonaws.com' to assume the role. ({error})"
             )
             raise moto.Refusal("ValidationException", text) from error
 
@@ -213,7 +233,7 @@ class Jobs:
         job = self._jobs.get((kind, name))
         if job is None:
             raise moto.Refusal("ValidationException", "Requested resource not found.")
-        if job.ended.is_set():
+        if job.stopping or job.ended.is_set():
             status = getattr(job.record, f"{kind}_job_status")
             text = f"The request was rejected because the {kind} job is in status {status}."
             raise moto.Refusal("ValidationException", text)
@@ -247,6 +267,7 @@ def install(cloud: "Cloud", stack: ExitStack) -> Jobs:
         return create_model(self)
 
     moto.put(stack, moto.CREATE_MODEL, create_checked_model)
+    moto.put(stack, moto.TAGGED, _tagged(moto.TAGGED.original))
     return jobs
 
 
@@ -257,15 +278,26 @@ def _arn(kind: str, name: str) -> str:
 def _creating(jobs: Jobs, kind: str, original: Any) -> Any:
     def create(self: Any) -> Any:
         request = json.loads(self.body)
-        jobs.check(kind, request)
-        answer = original(self)
-        record = getattr(self.sagemaker_backend, f"{kind}_jobs")[request[f"{kind.title()}JobName"]]
-        if kind == "processing":
-            record.processing_resources = request["ProcessingResources"]
-        jobs.begin(kind, request, record)
+        with jobs.creating:
+            jobs.check(kind, request)
+            answer = original(self)
+            record = getattr(self.sagemaker_backend, f"{kind}_jobs")[request[f"{kind.title()}JobName"]]
+            if kind == "processing":
+                record.processing_resources = request["ProcessingResources"]
+            jobs.begin(kind, request, record)
         return answer
 
     return create
+
+
+def _tagged(original: Any) -> Any:
+    def resource(self: Any, arn: str) -> Any:
+        with suppress(AttributeError, ValueError):  # moto, of a kind that it does not know
+            if found := original(self, arn):
+                return found
+        raise moto.Refusal("ValidationException", "Requested resource not found.")
+
+    return resource
 
 
 def _stopping(jobs: Jobs, kind: str) -> Any:

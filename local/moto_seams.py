@@ -125,6 +125,15 @@ EXECUTION_ENDS = _seam(
 FUNCTION_CLIENT = _seam(
     "stepfunctions.parser.asl.component.state.exec.state_task.lambda_eval_utils", "boto_client_for"
 )
+CALL_FUNCTION = _seam(
+    "stepfunctions.parser.asl.component.state.exec.state_task.lambda_eval_utils",
+    "execute_lambda_function_integration",
+)
+_STATES_OF_PROGRAMS = "stepfunctions.parser.asl.eval.program_state"
+_STOPPED = _name(f"{_STATES_OF_PROGRAMS}:ProgramStopped")
+_TIMED_OUT = _name(f"{_STATES_OF_PROGRAMS}:ProgramTimedOut")
+CUT_SHORT = (_STOPPED, _TIMED_OUT)
+TELL = _seam("stepfunctions.parser.asl.eval.event.event_manager:EventManager", "add_event")
 FAILING = _seam("stepfunctions.parser.asl.eval.environment:Environment", "set_error")
 _RETRIER = "stepfunctions.parser.asl.component.common.retry.retrier_decl"
 RETRIER = _seam(f"{_RETRIER}:RetrierDecl", "_eval_body")
@@ -185,6 +194,7 @@ SAGEMAKER_JOBS = {
     for kind in ("training", "processing", "transform")
 }
 CREATE_MODEL = _seam("sagemaker.responses:SageMakerResponse", "create_model")
+TAGGED = _seam("sagemaker.models:SageMakerModelBackend", "_get_resource_from_arn")  # None where there is none
 STOP_PROCESSING = _seam("sagemaker.responses:SageMakerResponse", "stop_processing_job")
 STOP_TRAINING = _addition("sagemaker.responses:SageMakerResponse", "stop_training_job")
 STOP_TRANSFORM = _addition("sagemaker.responses:SageMakerResponse", "stop_transform_job")
@@ -309,6 +319,7 @@ class History(Protocol):
     get_event_history: Callable[[], list[dict[str, Any]]]
     _history_event_list: list[dict[str, Any]]
     _event_id_gen: Any  # `_next_id`
+    env: Any  # which moto lacks: states.py adds it
 
 
 class Environment(Protocol):

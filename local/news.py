@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from local import moto_seams as moto
 from local.moto_seams import ACCOUNT, REGION
+from local.runtime import refuse_constant
 
 CREATED = {  # moto's event -> the reason that S3 gives
     "s3:ObjectCreated:Put": "PutObject",
@@ -21,21 +22,21 @@ CREATED = {  # moto's event -> the reason that S3 gives
 LIFECYCLE = "Lifecycle Expiration"
 NOTHING = "d41d8cd98f00b204e9800998ecf8427e"  # MD5 of no bytes: a delete marker's etag
 LONGEST = 248 * 1024  # bytes of an execution's input and output, escaped, that an event has room for
-LARGEST = 256 * 1024  # bytes of all entries of one PutEvents
+LARGEST = 2**20  # bytes that all entries of one PutEvents stay below
+MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 
 
 def event(
     source: str, detail_type: str, resources: list[str], detail: dict[str, Any], at: float | None = None
 ) -> dict[str, Any]:
     """An event as it comes to a rule; `at` is its time in epoch seconds, now if None."""
-    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
     return {
         "version": "0",
         "id": str(uuid4()),
         "detail-type": detail_type,
         "source": source,
         "account": ACCOUNT,
-        "time": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+        "time": f"{_moment(at):%Y-%m-%dT%H:%M:%SZ}",
         "region": REGION,
         "resources": resources,
         "detail": detail,
@@ -46,20 +47,41 @@ def refused(entry: dict[str, Any]) -> dict[str, str] | None:
     """What PutEvents answers to an entry that cannot be an event; None for a good one."""
     for name in ("Source", "DetailType", "Detail"):
         if not entry.get(name):
-            text = f"Parameter {name} is not valid. Reason: {name} is a required argument."
-            return {"ErrorCode": "InvalidArgument", "ErrorMessage": text}
+            return _invalid(name, f"{name} is a required argument.")
+        if not _is_text(entry[name]):
+            return _invalid(name, "it holds half of a surrogate pair.")
+    try:
+        _moment(entry.get("Time"))
+    except (ValueError, OverflowError, OSError):
+        return _invalid("Time", "it is no time; give epoch seconds.")
     if entry["Source"].startswith("aws."):
         return {
             "ErrorCode": "NotAuthorizedForSourceException",
             "ErrorMessage": "Not authorized for the source.",
         }
     try:
-        detail = json.loads(entry["Detail"])
+        detail = json.loads(entry["Detail"], parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         detail = None
-    if not isinstance(detail, dict):
-        return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
-    return None
+    return None if isinstance(detail, dict) else MALFORMED
+
+
+def _invalid(name: str, reason: str) -> dict[str, str]:
+    text = f"Parameter {name} is not valid. Reason: {reason}"
+    return {"ErrorCode": "InvalidArgument", "ErrorMessage": text}
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _moment(at: Any) -> datetime:
+    """A time of PutEvents, now if None; raises ValueError, OverflowError or OSError where it is none."""
+    return datetime.now(UTC) if at is None else datetime.fromtimestamp(float(at), UTC)
 
 
 def size(entry: dict[str, Any]) -> int:
@@ -68,22 +90,31 @@ def size(entry: dict[str, Any]) -> int:
         *(entry.get(name) or "" for name in ("Source", "DetailType", "Detail")),
         *(entry.get("Resources") or ()),
     ]
-    return 14 * ("Time" in entry) + sum(len(text.encode()) for text in texts)
+    return 14 * ("Time" in entry) + sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-def created(reason: str, bucket: moto.Bucket, key: moto.Key, sequencer: str) -> dict[str, Any]:
-    """The event of a version of an object that is there now."""
+def created(
+    reason: str, bucket: moto.Bucket, key: moto.Key, sequencer: str, tags: dict[str, str]
+) -> dict[str, Any]:
+    """The event of a version of an object that is there now; `tags` are those that AWS gave the bucket."""
     about = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
     if bucket.is_versioned:
         about["version-id"] = key.version_id
     about["sequencer"] = sequencer
     if reason == "CopyObject":
         about["has-object-annotation"] = False
-    return event("aws.s3", "Object Created", [bucket.arn], _of_object(bucket, about, reason))
+    return event("aws.s3", "Object Created", [bucket.arn], _of_object(bucket, tags, about, reason))
 
 
 def deleted(
-    bucket: moto.Bucket, key: str, version: str | None, sequencer: str, *, marker: bool, reason: str
+    bucket: moto.Bucket,
+    key: str,
+    version: str | None,
+    sequencer: str,
+    tags: dict[str, str],
+    *,
+    marker: bool,
+    reason: str,
 ) -> dict[str, Any]:
     """The event of a version that is gone for ever, or of a delete marker that lies above the others now."""
     about = {"key": key}
@@ -92,17 +123,17 @@ def deleted(
     if version:
         about["version-id"] = version
     about["sequencer"] = sequencer
-    detail = _of_object(bucket, about, reason)
+    detail = _of_object(bucket, tags, about, reason)
     detail["deletion-type"] = "Delete Marker Created" if marker else "Permanently Deleted"
     return event("aws.s3", "Object Deleted", [bucket.arn], detail)
 
 
-def _of_object(bucket: moto.Bucket, about: dict[str, Any], reason: str) -> dict[str, Any]:
+def _of_object(bucket: moto.Bucket, tags: dict[str, str], about: dict[str, Any], reason: str) -> dict[str, Any]:
     asked = {"requester": ACCOUNT, "source-ip-address": "127.0.0.1"}
     return {
         "version": "0",
         "event-version": "1.1",
-        "bucket": {"name": bucket.name},
+        "bucket": {"name": bucket.name, **({"aws-generated-tags": tags} if tags else {})},
         "object": about,
         "request-id": uuid4().hex[:16].upper(),
         **({"requester": "s3.amazonaws.com"} if reason == LIFECYCLE else asked),

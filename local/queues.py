@@ -1,13 +1,17 @@
 """Queues as Lambda reads them: pollers, batches, what comes back. moto's SQS does delays and dead letters."""
 
+import base64
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import bus
 from local import moto_seams as moto
+from local.functions import LARGEST
 from local.iam.needs import Refused
 from local.moto_seams import ACCOUNT, REGION
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 PAUSE_SECONDS = 2.0  # after a queue or its function could not be reached
 POLLERS = 2  # of a mapping without MaximumConcurrency; AWS begins with five
+BESIDE_BODY = 16 * 1024  # bytes of a record that are not its body, at most; senders' attributes are small
 ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "SenderId", "ApproximateFirstReceiveTimestamp")
 
 
@@ -51,10 +56,13 @@ class Queues:
                     sqs.get_queue_attributes(QueueUrl=url, AttributeNames=attributes)
                     attributes = []
                 found = sqs.receive_message(
-                    QueueUrl=url, MaxNumberOfMessages=min(10, mapping.batch_size), AttributeNames=["All"]
+                    QueueUrl=url,
+                    MaxNumberOfMessages=min(bus.LARGEST_BATCH, mapping.batch_size),
+                    AttributeNames=["All"],
+                    MessageAttributeNames=["All"],
                 ).get("Messages", [])
-                if found:
-                    self._handle(mapping, sqs, url, found)
+                for batch in batches(found):
+                    self._handle(mapping, sqs, url, batch)
             except (ClientError, BotoCoreError, Refused) as error:
                 pause = PAUSE_SECONDS
                 self._cloud.events.lose(f"queue {name}: {error}")
@@ -74,26 +82,52 @@ class Queues:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
 
+def batches(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The messages in calls of a function that are not too large, which ten large messages would be."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for message in messages:
+        bytes_in_json = len(json.dumps(message["Body"])) + BESIDE_BODY
+        if batch and size + bytes_in_json > LARGEST["RequestResponse"]:
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += bytes_in_json
+    if batch:
+        yield batch
+
+
 def _role(mapping: moto.Mapping) -> str:
-    """The role of the function that a queue is mapped to."""
-    functions = moto.FUNCTIONS[ACCOUNT][REGION].list_functions()
-    return next(str(one.role) for one in functions if one.function_arn == mapping.function_arn)
+    """The role of the function that a queue is mapped to; raises Refused where the function is gone."""
+    for function in moto.FUNCTIONS[ACCOUNT][REGION].list_functions():
+        if function.function_arn == mapping.function_arn:
+            return str(function.role)
+    raise Refused(f"Function not found: {mapping.function_arn}")
 
 
 def record(queue: str, message: dict[str, Any]) -> dict[str, Any]:
     """A message as Lambda hands it to a function."""
-    attributes = message.get("Attributes", {})
+    attributes, own = message.get("Attributes", {}), message.get("MessageAttributes", {})
+    digest = {"md5OfMessageAttributes": message["MD5OfMessageAttributes"]} if own else {}
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
         "body": message["Body"],
         "attributes": {name: attributes[name] for name in ATTRIBUTES if name in attributes},
-        "messageAttributes": {},
+        "messageAttributes": {name: _attribute(one) for name, one in own.items()},
+        **digest,
         "md5OfBody": message["MD5OfBody"],
         "eventSource": "aws:sqs",
         "eventSourceARN": queue,
         "awsRegion": queue.split(":")[3],
     }
+
+
+def _attribute(one: dict[str, Any]) -> dict[str, Any]:
+    """A sender's attribute of a message; lists are reserved by SQS and stay empty."""
+    text, binary = one.get("StringValue"), one.get("BinaryValue")
+    value = {"binaryValue": base64.b64encode(binary).decode()} if binary is not None else {"stringValue": text}
+    return {**value, "stringListValues": [], "binaryListValues": [], "dataType": one["DataType"]}
 
 
 def failures(answer: Any, batch: set[str]) -> set[str]:
@@ -102,8 +136,12 @@ def failures(answer: Any, batch: set[str]) -> set[str]:
         case None | {"batchItemFailures": None}:
             return set()
         case {"batchItemFailures": list(items)}:
-            ids = {item.get("itemIdentifier") if isinstance(item, dict) else None for item in items}
-            return ids if ids <= batch else batch  # type: ignore[return-value]
+            ids = [item.get("itemIdentifier") if isinstance(item, dict) else None for item in items]
+            return (
+                {str(one) for one in ids}
+                if all(isinstance(one, str) and one in batch for one in ids)
+                else batch
+            )
         case dict() if not answer:
             return set()
     return batch

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from local import moto_seams as moto
@@ -115,7 +115,6 @@ def again(execution: moto.Execution) -> Thread:
     env = worker.env = worker._get_evaluation_environment()
     env.variable_store = before.variable_store
     env.states.reset(given)
-    # A copy: a function that outlived a time limit may still write to the history of its own attempt.
     past = _whole_history(execution)
     env.event_manager._history_event_list.extend(past)
     env.event_manager._event_id_gen._next_id = len(past) + 1
@@ -140,8 +139,13 @@ def install(cloud: "Cloud", stack: ExitStack) -> None:
     """Lets executions be redriven and say so, until `stack` closes."""
     describe, described = moto.DESCRIBE_EXECUTION.original, moto.EXECUTION_DESCRIBED.original
     listed = moto.LIST_EXECUTIONS.original
+    one_by_one = Lock()  # of two requests the second finds the execution running
 
     def redrive_execution(self: Any) -> Any:
+        with one_by_one:
+            return redrive(self)
+
+    def redrive(self: Any) -> Any:
         execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
         token, redrives = self._get_param("clientToken"), of(execution)
         if date := redrives.known(token):
@@ -187,16 +191,11 @@ def install(cloud: "Cloud", stack: ExitStack) -> None:
 def _whole_history(execution: moto.Execution) -> list[dict[str, Any]]:
     """The history with its end, which moto writes a moment after the status."""
     manager, deadline = execution.exec_worker.env.event_manager, time.monotonic() + PATIENCE_SECONDS
-    while True:
-        events: list[dict[str, Any]] = manager.get_event_history()
-        if events[-1]["type"] == ENDS[execution.status]:
-            return events
-        if time.monotonic() > deadline:  # a function still runs, which a time limit of the machine ended
-            raise moto.Refusal(
-                "ValidationException",
-                "not emulated locally: a redrive while a function of the attempt before still runs; try later",
-            )
+    events: list[dict[str, Any]] = manager.get_event_history()
+    while events[-1]["type"] != ENDS[execution.status] and time.monotonic() < deadline:
         time.sleep(0.02)
+        events = manager.get_event_history()
+    return events
 
 
 def _now() -> datetime:

@@ -2,7 +2,7 @@
 
 The model is the one that botocore ships: names, types, what is required, lengths, ranges, patterns and
 enumerations. AWS reads past a member that it does not know; here it is refused, because it would be a mistake
-that nobody notices.
+that nobody notices. A member that is null counts as not given, as on AWS.
 """
 
 import json
@@ -18,6 +18,7 @@ from botocore.model import ListShape, MapShape, OperationNotFoundError, Shape, S
 
 from local import job_rules
 from local import moto_seams as moto
+from local.job_rules import bean, failed
 
 CHECKED = {  # service -> which of its operations
     "sagemaker": re.compile(".*"),
@@ -39,6 +40,7 @@ TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {  # of the model -> of JSON
     "map": ((dict,), "Map"),
     "structure": ((dict,), "Structure"),
 }
+BITS = {"integer": 31, "long": 63}  # and a sign
 GIVEN = {str: "STRING_VALUE", bool: "BOOLEAN_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
 GIVEN |= {list: "LIST_VALUE", dict: "STRUCTURE_VALUE"}
 JAVA_SURROGATES = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
@@ -72,10 +74,9 @@ def refusal(service: str, operation: str, request: Any) -> tuple[str, str] | Non
     return "ValidationException", f"{len(texts)} validation error{several} detected: {'; '.join(texts)}"
 
 
-def failed(value: Any, path: str, constraint: str) -> str:
-    """What AWS says of a value at a path that breaks a constraint."""
-    shown = "null" if value is None else f"'{_java(value)}'"
-    return f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}"
+def without_nulls(service: str, operation: str, request: Any) -> Any:
+    """A request without the members that are null; in a list or a map a null stays, to be refused."""
+    return _without_nulls(_input(service, operation), request)
 
 
 def install(stack: ExitStack) -> None:
@@ -96,22 +97,44 @@ def _checked(original: Any) -> Any:
     def call_action(self: Any) -> Any:
         refused = self.refused if hasattr(self, "refused") else _refused(self)
         if refused is None:
-            return original(self)
+            try:
+                return original(self)
+            except NotImplementedError:
+                refused = "ValidationException", f"not emulated locally: {self._get_action()}"
         return 400, self.response_headers, json.dumps({"__type": refused[0], "message": refused[1]})
 
     return call_action
 
 
 def _refused(response: Any) -> tuple[str, str] | None:
-    """The refusal of the request that one of moto's response objects is about to answer."""
+    """The refusal of the request that one of moto's response objects is about to answer, without its nulls."""
     service, operation = response.boto3_service_name, response._get_action() or ""
-    if service not in CHECKED or not CHECKED[service].fullmatch(operation):
+    if service not in CHECKED:
+        return None
+    if operation not in moto.SERVICE_MODEL(service).operation_names:
+        return "UnknownOperationException", f"{service} has no operation '{operation}'"
+    if not CHECKED[service].fullmatch(operation):
         return None
     try:
-        request = json.loads(response.body or "{}")
-    except ValueError as error:
+        given = json.loads(response.body or "{}")
+        if r"\ud" in response.body.lower():  # half a character, which no file and no message can hold
+            json.dumps(given, ensure_ascii=False).encode()
+        request = without_nulls(service, operation, given)
+        refused = refusal(service, operation, request)
+    except (ValueError, RecursionError) as error:
         return "SerializationException", f"the body is no JSON: {error}"
-    return refusal(service, operation, request)
+    if refused is None and "null" in response.body:
+        response.body = json.dumps(request)
+    return refused
+
+
+def _without_nulls(shape: Shape | None, value: Any) -> Any:
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        given = {name: one for name, one in value.items() if one is not None}
+        return {name: _without_nulls(shape.members.get(name), one) for name, one in given.items()}
+    if isinstance(shape, ListShape) and isinstance(value, list):
+        return [_without_nulls(shape.member, one) for one in value]
+    return value
 
 
 @cache
@@ -125,7 +148,8 @@ def _input(service: str, operation: str) -> Shape | None:
 
 def _walk(shape: Shape, value: Any, path: str, field: str) -> Iterator[Problem]:
     allowed, name = TYPES[shape.type_name]
-    if type(value) not in allowed:
+    bits = BITS.get(shape.type_name, 0)
+    if type(value) not in allowed or (bits and not -(1 << bits) <= value < 1 << bits):
         given = GIVEN.get(type(value), "NULL_VALUE")  # JSON knows no other types
         yield Problem(
             kind="type",
@@ -137,9 +161,8 @@ def _walk(shape: Shape, value: Any, path: str, field: str) -> Iterator[Problem]:
         yield from _members(shape, value, path)
         return
     for constraint in _broken(shape, value):
-        shown = None if shape.metadata.get("sensitive") else value
-        text = failed(shown, path, constraint).replace("Value null", "Value" if shown is None else "Value null")
-        yield Problem(kind="constraint", text=text)
+        shown = "" if shape.metadata.get("sensitive") else f"'{_java(value)}'"
+        yield Problem(kind="constraint", text=failed(shown, path, constraint))
     if isinstance(shape, ListShape):
         yield from _items(shape, value, path, field)
     elif isinstance(shape, MapShape):
@@ -152,7 +175,7 @@ def _members(shape: StructureShape, value: dict[str, Any], path: str) -> Iterato
         if value.get(name) is None:
             yield Problem(
                 kind="missing",
-                text=failed(None, inside + _bean(name), "Member must not be null"),
+                text=failed("null", inside + bean(name), "Member must not be null"),
                 task_text=f"The field '{name}' is required but was missing",
             )
     for name, given in value.items():
@@ -163,7 +186,7 @@ def _members(shape: StructureShape, value: dict[str, Any], path: str) -> Iterato
                 task_text=f"The field '{name}' is not supported by Step Functions",
             )
         elif given is not None:
-            yield from _walk(shape.members[name], given, inside + _bean(name), name)
+            yield from _walk(shape.members[name], given, inside + bean(name), name)
 
 
 def _items(shape: ListShape, value: list[Any], path: str, field: str) -> Iterator[Problem]:
@@ -173,7 +196,7 @@ def _items(shape: ListShape, value: list[Any], path: str, field: str) -> Iterato
         found = list(_walk(shape.member, given, f"{path}.{number}.member", field))
         if simple and any(one.kind == "constraint" for one in found):
             constraint = f"Member must satisfy constraint: [{', '.join(_constraints(shape.member))}]"
-            yield Problem(kind="constraint", text=failed(value, path, constraint))
+            yield Problem(kind="constraint", text=failed(f"'{_java(value)}'", path, constraint))
             return
         yield from found
 
@@ -181,14 +204,14 @@ def _items(shape: ListShape, value: list[Any], path: str, field: str) -> Iterato
 def _entries(shape: MapShape, value: dict[str, Any], path: str, field: str) -> Iterator[Problem]:
     if any(True for key in value for _ in _broken(shape.key, key)):
         constraint = f"Map keys must satisfy constraint: [{', '.join(_constraints(shape.key))}]"
-        yield Problem(kind="constraint", text=failed(value, path, constraint))
+        yield Problem(kind="constraint", text=failed(f"'{_java(value)}'", path, constraint))
     simple, told = _is_simple(shape.value), False
     for key, given in value.items():
         found = list(_walk(shape.value, given, f"{path}.{key}.member", f"{field}.{key}"))
         if simple and any(one.kind == "constraint" for one in found):
             if not told:
                 constraint = f"Map value must satisfy constraint: [{', '.join(_constraints(shape.value))}]"
-                yield Problem(kind="constraint", text=failed(value, path, constraint))
+                yield Problem(kind="constraint", text=failed(f"'{_java(value)}'", path, constraint))
             told = True
         else:
             yield from found
@@ -225,8 +248,13 @@ def _constraints(shape: Shape) -> Iterator[str]:
 
 @cache
 def _pattern(text: str) -> Any:
-    """A pattern of Java's as one of `regex`, which knows its \\p classes."""
-    return regex.compile(text.replace(*JAVA_SURROGATES))
+    """A pattern of Java's as one of `regex`, which knows its \\p classes.
+
+    As in Java a dot is no end of a line, and \\d, \\w and \\s are ASCII; a pattern with both them and \\p{L}
+    does not occur.
+    """
+    ascii_only = regex.ASCII if re.search(r"\\[dwsS]|\\p\{Al", text) else 0
+    return regex.compile(text.replace(*JAVA_SURROGATES), regex.WORD | ascii_only)
 
 
 def _is_simple(shape: Shape) -> bool:
@@ -235,11 +263,6 @@ def _is_simple(shape: Shape) -> bool:
 
 def _a(noun: str) -> str:
     return f"a{'n' if noun[0] in 'AEIOU' else ''} {noun}"
-
-
-def _bean(name: str) -> str:
-    """A member's name as AWS writes it in messages: it begins with a small letter."""
-    return name[:1].lower() + name[1:]
 
 
 def _java(value: Any) -> str:

@@ -117,7 +117,8 @@ def followed(ready: Session, execution: str, out: Path, screen: Screen) -> Outco
     story = Story(ready.cloud, execution)
     outcome = screen.follow(story)
     ready.cloud.quiet()  # who hears of the end has rights of its own, too
-    outcome = replace(outcome, refused=tuple(ready.cloud.iam.refused))
+    once = dict.fromkeys(ready.cloud.iam.refused)  # however often it was tried
+    outcome = replace(outcome, refused=tuple(once))
     engines = ready.cloud.jobs.engine_seconds()
     plan = next((step.given["plan"] for step in story.steps if "plan" in step.given), None)
     if plan:
@@ -141,7 +142,9 @@ def followed(ready: Session, execution: str, out: Path, screen: Screen) -> Outco
     for text in outcome.refused:
         screen.trouble(f"refused: {text}")
     if outcome.refused:
-        screen.trouble("grant it in infra/ if the call is meant, or see what made it in the logs")
+        screen.trouble(
+            "if the call is meant, grant it in infra/ or take the denial away; the logs say what made it"
+        )
     return outcome
 
 

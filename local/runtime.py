@@ -17,7 +17,7 @@ from local.children import PYTHON
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
-LARGEST = 6_291_556  # bytes of a request or an answer
+LARGEST = 6_291_556  # bytes of an answer
 WATCH_SECONDS = 0.05
 _MEGABYTE = 2**20
 
@@ -103,13 +103,14 @@ def _checked(call: _Call, body: bytes, failed: bool) -> Answer:
             "Function.ResponseSizeTooLarge", f"the answer has {len(body)} bytes; at most {LARGEST}"
         )
     try:
-        json.loads(body, parse_constant=_refuse_constant)
-    except ValueError as error:
+        json.loads(body, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
         return call.failure("Runtime.MarshalError", f"Unable to marshal response: {error}")
     return Answer(payload=body, failed=failed)
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Lets `json.loads` refuse NaN and the infinities, which are no JSON."""
     raise ValueError(f"Out of range float values are not JSON compliant: {name}")
 
 

@@ -1,10 +1,16 @@
 """What SageMaker's agent does around a container: S3 to a folder before it starts, and back after it ends."""
 
 import json
+import re
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
+
+from local.moto_seams import REGION
+
+HOST = re.compile(rf"(?:(?P<bucket>[^/]+)\.)?s3(?:[.-]{REGION})?\.amazonaws\.com")
 
 
 class JobFailed(Exception):
@@ -26,21 +32,13 @@ class Staging:
 
         Streams: a ranged download from embedded S3 would read each object once for every range.
         """
-        if source.get("S3DataType") != "S3Prefix":
-            raise JobFailed(
-                f"ClientError: S3DataType {source.get('S3DataType')} is not emulated locally; use S3Prefix"
-            )
         bucket, prefix = split(source["S3Uri"])
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         keys = [
             one["Key"] for page in pages for one in page.get("Contents", []) if not one["Key"].endswith("/")
         ]
         if not keys:
-            raise JobFailed(
-                f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data '
-                "source. Please ensure that the bucket exists in the selected region and that objects exist "
-                "under that prefix."
-            )
+            raise JobFailed(f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}"')
         for key in keys:
             path = target / below(prefix, key)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +57,15 @@ class Staging:
     def fetch_archive(self, uri: str, target: Path) -> None:
         """The members of a model.tar.gz in `target`."""
         bucket, name = split(uri)
-        with tarfile.open(fileobj=self._s3.get_object(Bucket=bucket, Key=name)["Body"], mode="r|gz") as archive:
-            archive.extractall(target, filter="data")
+        body = self._s3.get_object(Bucket=bucket, Key=name)["Body"]
+        try:
+            with tarfile.open(fileobj=body, mode="r|gz") as archive:
+                archive.extractall(target, filter="data")
+        except (tarfile.TarError, zlib.error, EOFError) as error:
+            raise JobFailed(
+                f'ClientError: Failed to extract model data archive from URL "{uri}": {error}. Please ensure '
+                "that the object located at the URL is a valid tar.gz archive."
+            ) from error
 
 
 def archive(folder: Path, target: Path) -> None:
@@ -79,10 +84,15 @@ def configure(folder: Path, **configs: Any) -> None:
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`; raises JobFailed for anything else."""
-    if not uri.startswith("s3://"):
-        raise JobFailed(f"ClientError: {uri} is no S3 address; give s3://bucket/prefix")
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    """Bucket and key of `s3://bucket/key` or of S3's own https address; raises JobFailed for anything else."""
+    scheme, _, rest = uri.partition("://")
+    host, _, path = rest.partition("/")
+    if scheme == "s3" and host:
+        return host, path
+    address = HOST.fullmatch(host) if scheme == "https" else None
+    if address is None:
+        raise JobFailed(f"ClientError: {uri} is no S3 address of {REGION}; give s3://bucket/prefix")
+    bucket, _, key = (address["bucket"], "", path) if address["bucket"] else path.partition("/")
     return bucket, key
 
 

@@ -9,16 +9,13 @@ from botocore.exceptions import ClientError
 
 from local import moto_seams as moto
 from local import requests
+from local.stopping import Over
 
 if TYPE_CHECKING:
     from local.cloud import Cloud
 
 POLL_SECONDS = 0.05
 SAME_NAME_IN_API = {"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"}
-
-
-class _Over(Exception):
-    """When the state or its execution ends before the job does."""
 
 
 def task(cloud: "Cloud") -> Any:
@@ -36,17 +33,18 @@ def task(cloud: "Cloud") -> Any:
         def _eval_service_task(
             self, env: Any, resource_runtime_part: Any, normalised_parameters: Any, state_credentials: Any
         ) -> None:
-            self._check(env, normalised_parameters)
+            operation = self.resource.api_action[0].upper() + self.resource.api_action[1:]
+            given = requests.without_nulls("sagemaker", operation, normalised_parameters)
+            self._check(env, operation, given)
             client = cloud.client("sagemaker", state_credentials.role_arn)
             if self._is_integration_pattern():
                 mark = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
-                normalised_parameters["Tags"] = [*normalised_parameters.get("Tags", []), mark]
-            answer = getattr(client, self._get_boto_service_action())(**normalised_parameters)
+                given["Tags"] = [*given.get("Tags", []), mark]
+            answer = getattr(client, self._get_boto_service_action())(**given)
             env.stack.append(_plain(answer))
 
-        def _check(self, env: Any, parameters: dict[str, Any]) -> None:
+        def _check(self, env: Any, operation: str, parameters: dict[str, Any]) -> None:
             """Names and types are Step Functions' own to refuse; what values may be is SageMaker's."""
-            operation = self.resource.api_action[0].upper() + self.resource.api_action[1:]
             found = requests.problems("sagemaker", operation, parameters)
             wrong = [problem.task_text for problem in found if problem.task_text]
             if wrong:
@@ -64,15 +62,11 @@ def task(cloud: "Cloud") -> Any:
                 if not env.is_running():
                     with suppress(ClientError):  # it may have ended by itself meanwhile
                         getattr(client, f"stop_{kind.lower()}_job")(**name)
-                    raise _Over
+                    raise Over
             job = _plain(getattr(client, f"describe_{kind.lower()}_job")(**name))
             if job[f"{kind}JobStatus"] == "Failed":
                 raise moto.FAILURE(self._failure(env, "States.TaskFailed", json.dumps(job)))
             env.stack[-1] = job
-
-        def _after_eval_execution(self, *given: Any, **named: Any) -> None:
-            with suppress(_Over):  # no word of success in the history: the end of state or execution follows
-                super()._after_eval_execution(*given, **named)
 
         def _from_error(self, env: Any, ex: Exception) -> Any:
             if not isinstance(ex, ClientError):

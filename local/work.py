@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from local import staging
+from local import images, staging
 from local.assembly import ROOT
 from local.children import PYTHON
 from local.iam.needs import Context, Need, Refused, Role
@@ -14,7 +14,6 @@ from local.staging import JobFailed, JobStopped, Staging
 if TYPE_CHECKING:
     from local.jobs import Job
 
-ENGINES = {"factorization-machines": "local.engines.fm", "knn": "local.engines.knn"}  # repository -> module
 LONGEST_MESSAGE = 1024
 
 
@@ -29,13 +28,13 @@ def staged(job: "Job", role: str) -> Staging:
     machine = request.get("ResourceConfig") or request.get("TransformResources")
     machine = machine or request["ProcessingResources"]["ClusterConfig"]
     outputs = ("OutputDataConfig", "TransformOutput", "ProcessingOutputConfig")
-    output = next(request[name] for name in outputs if name in request)
+    output: dict[str, Any] = next((request[name] for name in outputs if name in request), {})
     try:
         client = job.cloud.client("s3", role, of=arn)
         acting = Role(arn=role, session=role, id="")
-        if key := iam.world.key(output.get("KmsKeyId")):
+        if key := _key(job, output.get("KmsKeyId")):
             iam.role_has(acting, Need(action="kms:Encrypt", resource=key), f"{job.kind} job's output")
-        if key := iam.world.key(machine.get("VolumeKmsKeyId")):
+        if key := _key(job, machine.get("VolumeKmsKeyId")):
             only: Context = {"kms:grantisforawsresource": "true"}
             need = Need(action="kms:CreateGrant", resource=key, context=only)
             iam.role_has(acting, need, f"{job.kind} job's disks")
@@ -44,9 +43,16 @@ def staged(job: "Job", role: str) -> Staging:
     return Staging(client)
 
 
+def _key(job: "Job", given: str | None) -> str | None:
+    key = job.cloud.iam.world.key(given)
+    if key and not key.startswith("arn:"):
+        raise JobFailed(f"ClientError: KMS NotFoundException: {key} is no key or alias of {REGION}")
+    return key
+
+
 def _train(job: "Job", staged: Staging) -> None:
     request, folder = job.request, job.folder
-    engine = _engine(request["AlgorithmSpecification"]["TrainingImage"])
+    engine = images.engine(request["AlgorithmSpecification"]["TrainingImage"])
     channels = {one["ChannelName"]: one for one in request["InputDataConfig"]}
     staging.configure(
         folder,
@@ -72,7 +78,7 @@ def _train(job: "Job", staged: Staging) -> None:
 def _transform(job: "Job", staged: Staging) -> None:
     request, folder = job.request, job.folder
     container = job.cloud.jobs.model(request["ModelName"])["PrimaryContainer"]
-    engine = _engine(container["Image"])
+    engine = images.engine(container["Image"])
     staged.fetch_archive(container["ModelDataUrl"], folder / "model")
     staging.configure(folder, transform=request)
     staged.fetch(request["TransformInput"]["DataSource"]["S3DataSource"], folder / "input/data")
@@ -86,13 +92,13 @@ def _process(job: "Job", staged: Staging) -> None:
     application = request["AppSpecification"]
     command = [
         _moved(word, folder)
-        for word in (*application["ContainerEntrypoint"], *application["ContainerArguments"])
+        for word in (*application["ContainerEntrypoint"], *application.get("ContainerArguments", ()))
     ]
     if command[0] in {"python", "python3"}:
         command[0] = PYTHON
     for one in request.get("ProcessingInputs", []):
         staged.fetch(one["S3Input"], Path(_moved(one["S3Input"]["LocalPath"], folder)))
-    config = request["ProcessingOutputConfig"]
+    config = request.get("ProcessingOutputConfig", {"Outputs": []})
     outputs = {
         _moved(one["S3Output"]["LocalPath"], folder): one["S3Output"]["S3Uri"] for one in config["Outputs"]
     }
@@ -115,14 +121,6 @@ DOING: dict[str, Callable[["Job", Staging], None]] = {
     "transform": _transform,
     "processing": _process,
 }
-
-
-def _engine(image: str) -> str:
-    """The module that stands in for an image."""
-    repository = image.partition("/")[2].partition(":")[0]
-    if repository not in ENGINES:
-        raise JobFailed(f"ClientError: image {image} has no local engine; there are {', '.join(ENGINES)}")
-    return ENGINES[repository]
 
 
 def _run_engine(job: "Job", words: list[str]) -> None:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from local.iam.authorizer import Decision
 from local.iam.on_behalf import ON_BEHALF
 from local.iam.policy import IDENTITY, Asked, Document, decide
@@ -65,7 +67,7 @@ def test_a_right_that_nothing_used_stays_green() -> None:
 
 
 def test_what_the_list_names_is_excused_for_its_owners_only() -> None:
-    traces = {"Effect": "Allow", "Action": "xray:PutTraceSegments", "Resource": "*"}
+    traces = {"Effect": "Allow", "Action": "xray:PutTelemetryRecords", "Resource": "*"}
     (mutant, *_) = mutants([document(traces)])
     assert excused(mutant)
     other = Document(
@@ -73,7 +75,7 @@ def test_what_the_list_names_is_excused_for_its_owners_only() -> None:
     )
     (mutant, *_) = mutants([other])
     assert not excused(mutant)
-    (mutant, *_) = mutants([document({**traces, "Action": ["xray:PutTraceSegments", "s3:GetObject"]})])
+    (mutant, *_) = mutants([document({**traces, "Action": ["xray:PutTelemetryRecords", "s3:GetObject"]})])
     assert not excused(mutant)
 
 
@@ -92,3 +94,19 @@ def test_the_list_has_a_source_for_each_entry_and_names_real_actions() -> None:
         assert entry.why
         for action in entry.actions:
             assert action_data(action), action
+
+
+def test_the_table_counts_and_only_what_stays_green_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    policy = document(NEEDED)
+    used = [decision(policy, "s3:GetObject", "arn:aws:s3:::a/1")]
+    made = list(mutants([policy]))
+    assert told(made, used) == 2 + len(ON_BEHALF)
+    said = capsys.readouterr().out
+    assert said.startswith("Is every right that the deployed template grants needed")
+    rows = {line[2:26].strip(): line[26:].split() for line in said.splitlines() if line.startswith("  ")}
+    assert rows["single actions"] == ["2", "1", "0", "1"]  # tried, refused, on the list, green
+    assert rows["single resources"] == ["2", "1", "0", "1"]
+    assert rows["together"] == ["6", "4", "0", "2"]
+    assert said.count("FunctionsRankRole own[0]") == 2
+    told(made, used, every=True)
+    assert capsys.readouterr().out.count("FunctionsRankRole own[0]") == 6

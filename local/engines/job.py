@@ -98,7 +98,7 @@ def _value(text: Any, hint: Any, *, low: int | None, choices: tuple[str, ...] | 
         return text
     whole = int in kinds
     pattern = r"[+-]?\d+" if whole else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-    value = (int if whole else float)(text) if re.fullmatch(pattern, str(text)) else math.nan
+    value = (int if whole else float)(text) if re.fullmatch(pattern, str(text), re.ASCII) else math.nan
     if not math.isfinite(value) or (low is not None and value < low):
         least = "" if low is None else f" of at least {low}"
         raise ValueError(f"expects {'an integer' if whole else 'a number'}{least}{' or auto' if auto else ''}")

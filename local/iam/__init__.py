@@ -8,6 +8,7 @@ policy.py       IAM's language: what policies say to one request
 conditions.py   their conditions
 keys.py         the values that conditions can ask for
 world.py        where policies and keys are found in moto
-resources.py    policies of resources, kept when a template makes them
+templates.py    where templates have policies, and what is wrong with them
+resources.py    what AWS looks at when resources come to be
 on_behalf.py    rights for what services do for us, which nobody calls here
 """

@@ -25,6 +25,12 @@ from local.moto_seams import ACCOUNT, REGION
 MOST = 200_000  # decisions that are kept
 SYNC = re.compile(r":states:::sagemaker:create(\w+)Job\.sync")
 RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"  # by which `.sync` hears that a job ended
+IGNORED = {  # calls of the operator -> the parameter that would have no effect here, and why
+    ("iam", "CreateRole"): ("PermissionsBoundary", "permission boundaries are not evaluated"),
+    ("iam", "PutRolePermissionsBoundary"): ("PermissionsBoundary", "permission boundaries are not evaluated"),
+    ("sts", "AssumeRole"): ("PolicyArns.member.1.arn", "session policies are not evaluated"),
+    ("s3", "PutBucketPolicy"): ("policy", "a bucket has the policy of its template alone"),
+}
 BAD_KEYS = "The security token included in the request is invalid."
 
 
@@ -61,9 +67,9 @@ class Iam:
     def authorize(self, response: Any) -> None:
         """Lets moto's request pass, or raises what its service answers."""
         token = response.headers.get("X-Amz-Security-Token")
-        if response.access_key == self._operator and token is None:
-            return
         try:
+            if response.access_key == self._operator and token is None:
+                return self._heed(response)
             role = self.world.role_of(response.access_key, token)
             if role is None:
                 raise self._refusal(BAD_KEYS, "UnrecognizedClient")
@@ -72,6 +78,14 @@ class Iam:
             self.may(role, self._call(response))
         except Refused as error:
             raise _answer(response, error) from error
+
+    def _heed(self, response: Any) -> None:
+        """Raises Refused where the operator asks for what would be ignored here."""
+        service, given = response.boto3_service_name, response.querystring
+        for (of, operation), (parameter, why) in IGNORED.items():
+            asked = response.method == "PUT" if of == "s3" else operation in given.get("Action", ())
+            if of == service and asked and parameter in given:
+                raise Refused(f"{operation}: {why} locally", "Validation")
 
     def may(self, role: Role, call: Call, via: str = "") -> None:
         """Raises Refused unless a role's policies allow a call; made by `via` where it is given."""

@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -81,9 +82,15 @@ def arn_fits(pattern: str, arn: str, context: Context | None = None) -> bool:
     )
 
 
+def _number(text: str) -> float:
+    if not re.fullmatch(r"-?\d+(\.\d+)?", text):
+        raise ValueError(text)
+    return float(text)
+
+
 def _moment(text: str) -> float:
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return float(text)
+    with suppress(ValueError):
+        return _number(text)
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
@@ -134,9 +141,10 @@ OPERATORS: dict[str, tuple[Callable[[str], Any], _Test]] = {
     "ArnLike": (_arn, arn_fits),
     "Bool": _test(_truth, operator.eq),
     "IpAddress": _test(_network, lambda have, wanted: have.subnet_of(wanted)),
-    **{f"Numeric{name}": _test(float, compare) for name, compare in ORDER.items()},
+    **{f"Numeric{name}": _test(_number, compare) for name, compare in ORDER.items()},
     **{f"Date{name}": _test(_moment, compare) for name, compare in ORDER.items()},
 }
+FILLED = ("String", "Arn")  # kinds of operators whose values may hold variables
 NEGATED = {
     "NotIpAddress": "IpAddress",
     **{
@@ -168,7 +176,7 @@ class Condition:
         """Whether it is fulfilled, also where the key is absent."""
         have = context.get(self.key)
         if self.test == "Null":
-            return (have is None) == (self.wanted[0].lower() == "true")
+            return any((have is None) == (one.lower() == "true") for one in self.wanted)
         if have is None or have == ():
             if self.over:
                 return self.optional or self.over == "ForAllValues"
@@ -177,11 +185,13 @@ class Condition:
         return any(hits) if self.over == "ForAnyValue" else all(hits)
 
     def _hit(self, have: str, context: Context) -> bool:
-        test, filling = OPERATORS[self.test][1], context if self.variables else None
+        return any(self._fits(one, have, context) for one in self.wanted) != self.negated
+
+    def _fits(self, wanted: str, have: str, context: Context) -> bool:
         try:
-            return any(test(one, have, filling) for one in self.wanted) != self.negated
+            return OPERATORS[self.test][1](wanted, have, context if self.variables else None)
         except (ValueError, TypeError):  # a value of another type than the operator's, which AWS never fits
-            return self.negated
+            return False
 
 
 def _plain(text: str, context: Context | None) -> str | None:
@@ -206,7 +216,7 @@ def conditions_of(given: Mapping[str, Mapping[str, Any]], newer: bool) -> tuple[
                 negated=name in NEGATED,
                 optional=optional,
                 key=key.lower(),
-                wanted=tuple(map(_text, values if isinstance(values, list) else [values])),
+                wanted=tuple(map(_text, listed(values))),
                 variables=newer,
             )
             for key, values in keys.items()
@@ -214,8 +224,8 @@ def conditions_of(given: Mapping[str, Mapping[str, Any]], newer: bool) -> tuple[
     return tuple(made)
 
 
-def condition_problems(given: Any) -> Iterator[str]:
-    """What is wrong with a Condition block, or cannot be evaluated here."""
+def condition_problems(given: Any, later: bool) -> Iterator[str]:
+    """What is wrong with a Condition block, or cannot be evaluated here; `later` as for a whole document."""
     if not isinstance(given, dict) or not all(isinstance(keys, dict) and keys for keys in given.values()):
         yield f"Condition is {str(given)[:80]}; give {{operator: {{key: values}}}}"
         return
@@ -230,15 +240,36 @@ def condition_problems(given: Any) -> Iterator[str]:
                 yield f"{word}: the value of {key} is not known locally"
             if key.lower() in MANY and not over and name != "Null":
                 yield f"{word}: {key} has many values; write ForAllValues:{word} or ForAnyValue:{word}"
-            read = _truth if base == "Null" else OPERATORS[base][0]
-            for value in values if isinstance(values, list) else [values]:
-                if isinstance(value, dict) or (isinstance(value, str) and "${" in value):
-                    yield from variables(value) if isinstance(value, str) else ()
-                    continue
-                try:
-                    read(_text(value))
-                except ValueError:
-                    yield f"{word}: {key} is {value!r}, which is no value for this operator"
+            if not listed(values):
+                yield f"{word}: {key} has no value; give at least one"
+            for value in listed(values):
+                if not (later and filled_in_later(value)):
+                    yield from (
+                        f"{word}: {key} is {value!r}, {wrong}" for wrong in _value_problems(base, value)
+                    )
+
+
+def _value_problems(base: str, value: Any) -> Iterator[str]:
+    """What is wrong with one value for an operator that is not negated."""
+    if not isinstance(value, str | bool | int | float):
+        yield "which is no text, number or truth"
+    elif isinstance(value, str) and "${" in value and base.startswith(FILLED):
+        yield from variables(value)
+    else:
+        try:
+            (_truth if base == "Null" else OPERATORS[base][0])(_text(value))
+        except (ValueError, OverflowError):
+            yield "which is no value for this operator"
+
+
+def filled_in_later(value: Any) -> bool:
+    """Whether a value in a template is a reference, such as {"Ref": ...} or {"Fn::Join": ...}."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
+
+
+def listed(value: Any) -> list[Any]:
+    """A value that may stand alone or in a list, as a list."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _operator(word: str) -> tuple[str, str, bool]:

@@ -49,8 +49,8 @@ ON_BEHALF = (
     ),
     OnBehalf(
         owners=FUNCTIONS,
-        actions=_all("xray", "PutTraceSegments", "PutTelemetryRecords"),
-        why="Lambda sends traces of functions with active tracing",
+        actions=_all("xray", "PutTelemetryRecords"),
+        why="Lambda sends traces of functions with active tracing; it tries xray:PutTraceSegments alone before",
         source=f"Lambda Developer Guide, Visualize invocations using AWS X-Ray: {LAMBDA_DG}/services-xray.html",
     ),
     OnBehalf(
@@ -108,15 +108,6 @@ ON_BEHALF = (
         actions=_all("sagemaker", "ListTags"),
         why="in AWS's own policy for each call of SageMaker; what reads the tags is not said",
         source=f"Step Functions Developer Guide, Jobs of SageMaker: {STATES_DG}/connect-sagemaker.html",
-    ),
-    OnBehalf(
-        owners=MACHINE,
-        actions=_all(
-            *("logs", "CreateLogDelivery", "DeleteLogDelivery", "DescribeLogGroups", "GetLogDelivery"),
-            *("DescribeResourcePolicies", "ListLogDeliveries", "PutResourcePolicy", "UpdateLogDelivery"),
-        ),
-        why="Step Functions sets up the delivery of its log",
-        source=f"Step Functions Developer Guide, Logging execution history: {STATES_DG}/cw-logs.html",
     ),
     OnBehalf(
         owners=MACHINE,

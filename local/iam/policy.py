@@ -6,6 +6,7 @@ element reference".
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ from local.iam.conditions import (
     arn_fits,
     condition_problems,
     conditions_of,
+    filled_in_later,
+    listed,
     matcher,
     variables,
 )
@@ -27,6 +30,17 @@ FIELDS = {
     *("Principal", "NotPrincipal", "Condition"),
 }
 IDENTITY, RESOURCE, TRUST = "identity", "resource", "trust"  # kinds of documents
+VERSIONS = ("2012-10-17", "2008-10-17")
+SID = re.compile(r"[A-Za-z0-9]*")
+ACTION = re.compile(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+# IAM knows no wildcard for the service. Where the account is no number, a star would have to reach over colons.
+ARN = re.compile(r"arn:[a-z*?-]+:[a-z0-9-]+:[a-z0-9*?-]*:([0-9*?]*|aws):.+", re.DOTALL)
+CUT = re.compile(r"arn:[a-z*?-]+:[a-z0-9-]+(:[a-z0-9-]*)?:[a-z0-9-]*\*")  # the last star stands for the rest
+WHO = {
+    "AWS": re.compile(r"\*|\d{12}|arn:aws:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)"),
+    "Service": re.compile(r"[a-z0-9.-]+\.amazonaws\.com"),
+}
+STATES = "states.amazonaws.com"  # the one service that policies may also name with its Region
 
 
 class PolicyMalformed(TopxError):
@@ -77,7 +91,7 @@ class Statement:
     but_actions: bool
     resources: tuple[str, ...]
     but_resources: bool
-    principals: tuple[str, ...]
+    principals: frozenset[tuple[str, str]]  # (AWS or Service, who)
     conditions: tuple[Condition, ...]
     variables: bool  # Version 2012-10-17
 
@@ -91,14 +105,21 @@ class Statement:
             return False
         return all(condition.holds(asked.context) for condition in self.conditions)
 
-    def names(self, principal: str) -> str:
+    def names(self, asked: Asked) -> str:
         """How this statement names who asks: "" not at all, "account", or "itself"."""
-        account = principal.split(":")[4] if principal.startswith("arn:") else ""
-        for one in self.principals:
-            if one in ("*", principal):
-                return "itself"
-        whole = (account, f"arn:aws:iam::{account}:root")
-        return "account" if account and any(one in whole for one in self.principals) else ""
+        who, account = asked.principal, ""
+        itself = {("AWS", "*")}
+        if who.startswith("arn:"):
+            account = who.split(":")[4]
+            itself.add(("AWS", who))
+        else:
+            itself.add(("Service", who))
+            if who == STATES:
+                itself.add(("Service", f"states.{asked.context.get('aws:requestedregion')}.amazonaws.com"))
+        if itself & self.principals:
+            return "itself"
+        whole = {("AWS", account), ("AWS", f"arn:aws:iam::{account}:root")}
+        return "account" if whole & self.principals else ""
 
 
 def decide(asked: Asked, identity: Sequence[Document], resource: Sequence[Document]) -> Verdict:
@@ -112,7 +133,7 @@ def decide(asked: Asked, identity: Sequence[Document], resource: Sequence[Docume
         (one, how)
         for document in resource
         for one in read(document)
-        if (how := one.names(asked.principal)) and one.applies(asked)
+        if (how := one.names(asked)) and one.applies(asked)
     ]
     for kind, found in ((IDENTITY, own), (RESOURCE, [one for one, _ in theirs])):
         if denied := tuple(one.label for one in found if not one.allows):
@@ -133,22 +154,22 @@ def decide(asked: Asked, identity: Sequence[Document], resource: Sequence[Docume
 def read(document: Document) -> tuple[Statement, ...]:
     """The compiled statements; raises PolicyMalformed with every problem."""
     try:
-        content = json.loads(document.text)
-    except ValueError as error:
+        content = json.loads(document.text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
         raise PolicyMalformed(f"policy {document.name} of {document.owner} is no JSON: {error}") from error
     found = list(problems(content, document.kind))
     if found:
         raise PolicyMalformed(f"policy {document.name} of {document.owner}: {join(found)}")
-    newer = content.get("Version") == "2012-10-17"
+    newer = content.get("Version") == VERSIONS[0]
     return tuple(
         Statement(
             label=f"{document.owner} {document.name}[{number}]",
             allows=one["Effect"] == "Allow",
             actions=tuple(a.lower() for a in listed(one.get("Action", one.get("NotAction")))),
             but_actions="NotAction" in one,
-            resources=tuple(listed(one.get("Resource", one.get("NotResource", "*")))),
+            resources=tuple(map(_whole, listed(one.get("Resource", one.get("NotResource", "*"))))),
             but_resources="NotResource" in one,
-            principals=tuple(_principals(one.get("Principal", {}))),
+            principals=frozenset(_principals(one.get("Principal", {}))),
             conditions=conditions_of(one.get("Condition", {}), newer),
             variables=newer,
         )
@@ -156,69 +177,131 @@ def read(document: Document) -> tuple[Statement, ...]:
     )
 
 
-def problems(content: Any, kind: str) -> Iterator[str]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object; raises ValueError where one stands twice, of which one would be ignored."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{max(names, key=names.count)} stands twice in one object")
+    return made
+
+
+def problems(content: Any, kind: str, *, later: bool = False) -> Iterator[str]:
     """What AWS would refuse in a document, or what cannot be evaluated here.
 
-    Works on templates too: an object in place of a text is a value that CloudFormation fills in later.
+    `later`: in place of a text there may be a reference, such as {"Ref": ...}, that CloudFormation fills in.
     """
     if not isinstance(content, dict) or not listed(content.get("Statement", [])):
         yield f"the document is {str(content)[:60]}; give {{Version, Statement}}"
         return
     if extra := content.keys() - {"Version", "Id", "Statement"}:
         yield f"the document has {', '.join(sorted(extra))}; allowed: Version, Id, Statement"
-    if content.get("Version", "2012-10-17") not in ("2012-10-17", "2008-10-17"):
-        yield f"Version is {content['Version']!r}; give 2012-10-17"
+    if content.get("Version", VERSIONS[0]) not in VERSIONS:
+        yield f"Version is {content['Version']!r}; give {VERSIONS[0]}"
+    if not isinstance(content.get("Id", ""), str):
+        yield f"Id is {content['Id']!r}; give a text"
+    seen = set[str]()
     for number, one in enumerate(listed(content["Statement"])):
         if not isinstance(one, dict):
             yield f"statement {number} is {one!r}; give an object"
             continue
-        yield from (f"statement {number}: {problem}" for problem in _statement_problems(one, kind))
+        yield from (f"statement {number}: {problem}" for problem in _statement_problems(one, kind, later))
+        sid = str(one.get("Sid", ""))
+        if sid and sid in seen:
+            yield f"statement {number}: Sid {sid} stands twice; it must be unique"
+        seen.add(sid)
 
 
-def _statement_problems(one: dict[str, Any], kind: str) -> Iterator[str]:
+def _statement_problems(one: dict[str, Any], kind: str, later: bool) -> Iterator[str]:
     if extra := one.keys() - FIELDS:
         yield f"unknown {', '.join(sorted(extra))}; allowed: {', '.join(sorted(FIELDS))}"
+    sid = one.get("Sid", "")
+    if not isinstance(sid, str) or (kind != RESOURCE and not SID.fullmatch(sid)):
+        yield f"Sid is {sid!r}; give letters and digits"
     if one.get("Effect") not in ("Allow", "Deny"):
         yield f"Effect is {one.get('Effect')!r}; allowed: Allow, Deny"
+    yield from _action_problems(one, kind, later)
+    yield from _resource_problems(one, kind, later)
+    if kind == IDENTITY and one.keys() & {"Principal", "NotPrincipal"}:
+        yield "a policy of a role has no Principal"
+    elif "NotPrincipal" in one:
+        yield "NotPrincipal is not emulated; name who may in Principal"
+    elif kind != IDENTITY:
+        yield from _principal_problems(one, later)
+    yield from condition_problems(one.get("Condition", {}), later)
+
+
+def _action_problems(one: dict[str, Any], kind: str, later: bool) -> Iterator[str]:
     if ("Action" in one) == ("NotAction" in one):
         yield "give one of Action, NotAction"
-    for action in _texts(one, "Action", "NotAction"):
-        vendor, colon, name = action.partition(":")
-        if action != "*" and not (vendor.replace("-", "").isalnum() and colon and name):
-            yield f"action {action!r} has no service before it; such as s3:GetObject"
-    if kind == TRUST and ("Resource" in one or "NotResource" in one):
+    if kind == TRUST and "NotAction" in one:
+        yield "a trust policy has no NotAction"
+    for name in ("Action", "NotAction"):
+        texts, found = _texts(one, name, later)
+        yield from found
+        for action in texts:
+            if action != "*" and not ACTION.fullmatch(action):
+                yield f"action {action!r} is not service:Name; give such as s3:GetObject, s3:Get* or *"
+            elif kind == TRUST and not action.lower().startswith("sts:"):
+                yield f"action {action!r} in a trust policy, which may allow actions of sts only"
+
+
+def _resource_problems(one: dict[str, Any], kind: str, later: bool) -> Iterator[str]:
+    if kind == TRUST and one.keys() & {"Resource", "NotResource"}:
         yield "a trust policy has no Resource"
     if kind != TRUST and ("Resource" in one) == ("NotResource" in one):
         yield "give one of Resource, NotResource"
-    for resource in _texts(one, "Resource", "NotResource"):
-        if resource != "*" and not (resource.startswith("arn:") and resource.count(":") >= ARN_COLONS):
-            yield f"resource {resource!r} is no ARN; give one, or *"
-    if "NotPrincipal" in one:
-        yield "NotPrincipal is not emulated; name who may in Principal"
-    if kind == IDENTITY and "Principal" in one:
-        yield "a policy of a role has no Principal"
-    if kind != IDENTITY:
-        if "Principal" not in one:
-            yield "Principal is missing"
-        for who in set(one["Principal"]) - {"AWS", "Service"} if isinstance(one.get("Principal"), dict) else ():
-            yield f"a principal of kind {who} is not emulated; allowed: AWS, Service"
-    for name in (*_texts(one, "Resource", "NotResource"), *_texts(one, "Action", "NotAction")):
-        yield from (f"{name}: {problem}" for problem in variables(name))
-    yield from condition_problems(one.get("Condition", {}))
+    for name in ("Resource", "NotResource"):
+        texts, found = _texts(one, name, later)
+        yield from found
+        for resource in texts:
+            if resource != "*" and not ARN.fullmatch(resource) and not CUT.fullmatch(resource):
+                yield (
+                    f"resource {resource!r} is no ARN; give arn:partition:service:region:account:name with the "
+                    "service spelled out and variables in the name only, or *"
+                )
+            yield from (f"{resource}: {problem}" for problem in variables(resource))
 
 
-def listed(value: Any) -> list[Any]:
-    """A value that may stand alone or in a list, as a list."""
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _texts(one: dict[str, Any], *names: str) -> list[str]:
-    return [text for name in names if name in one for text in listed(one[name]) if isinstance(text, str)]
-
-
-def _principals(given: Any) -> Iterator[str]:
-    if isinstance(given, str):
-        yield given
+def _principal_problems(one: dict[str, Any], later: bool) -> Iterator[str]:
+    given = one.get("Principal")
+    if given == "*":
         return
-    for values in given.values():
-        yield from listed(values)
+    if not isinstance(given, dict) or not given:
+        said = repr(given) if "Principal" in one else "missing"
+        yield f'Principal is {said}; give "*", {{"AWS": ARN}} or {{"Service": name}}'
+        return
+    for kind in given:
+        if kind not in WHO:
+            yield f"a principal of kind {kind} is not emulated; allowed: AWS, Service"
+            continue
+        texts, found = _texts(given, kind, later)
+        yield from found
+        for who in texts:
+            if not WHO[kind].fullmatch(who):
+                yield f"principal {kind} {who!r} is no account, role, user or service, or a pattern"
+
+
+def _texts(given: dict[str, Any], name: str, later: bool) -> tuple[list[str], list[str]]:
+    """(texts, problems) of a member that may stand alone or in a list, if it is there."""
+    if name not in given:
+        return [], []
+    values = listed(given[name])
+    wrong = [one for one in values if not isinstance(one, str) and not (later and filled_in_later(one))]
+    found = [f"{name} holds {one!r}; give a text" for one in wrong]
+    if not values:
+        found.append(f"{name} is empty; give at least one")
+    return [one for one in values if isinstance(one, str)], found
+
+
+def _whole(arn: str) -> str:
+    """A pattern with all parts of an ARN, of which the last star stood for those left out."""
+    return arn + ":*" * (ARN_COLONS - arn.count(":")) if CUT.fullmatch(arn) else arn
+
+
+def _principals(given: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(given, str):
+        yield "AWS", given
+        return
+    for kind, values in given.items():
+        yield from ((kind, one) for one in listed(values))

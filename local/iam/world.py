@@ -6,6 +6,7 @@ from typing import Any
 from local import moto_seams as moto
 from local.iam.needs import Role
 from local.iam.policy import IDENTITY, RESOURCE, TRUST, Document
+from local.iam.templates import length
 from local.moto_seams import ACCOUNT, REGION
 
 OF_AWS = "alias/aws/"  # keys that AWS manages: everybody in the account may use them through their service
@@ -35,13 +36,21 @@ class World:
         role = self.role(arn)
         if role is None:
             return ()
-        texts = {name: _text(policy) for name, policy in role.policies.items()}
-        for policy in role.managed_policies.values():
+        texts = [(name, _text(policy)) for name, policy in role.policies.items()]
+        for policy in role.managed_policies.values():  # may be called like one of the role's own
             current = (one for one in policy.versions if one.version_id == policy.default_version_id)
-            texts[policy.name] = _text(next(current).document)
-        return tuple(
-            Document(owner=arn, name=name, kind=IDENTITY, text=text) for name, text in sorted(texts.items())
+            texts.append((policy.name, _text(next(current).document)))
+        return tuple(Document(owner=arn, name=name, kind=IDENTITY, text=text) for name, text in sorted(texts))
+
+    def inline_chars(self, name: str) -> int:
+        """Characters of a role's own policies, spaces apart."""
+        return sum(
+            length(json.loads(_text(one))) for one in moto.IAM[ACCOUNT]["aws"].get_role(name).policies.values()
         )
+
+    def managed(self, name: str) -> int:
+        """How many policies are attached to a role."""
+        return len(moto.IAM[ACCOUNT]["aws"].get_role(name).managed_policies)
 
     def of_resource(self, arn: str) -> tuple[Document, ...]:
         """The policy of a role, key, queue, topic, function or bucket, if it has one."""
@@ -146,4 +155,8 @@ def _text(policy: Any) -> str:
 def _plain(statements: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Permissions of a function as statements: without what AddPermission said beside."""
     kept = ("Sid", "Effect", "Action", "Resource", "Principal", "Condition")
-    return [{name: one[name] for name in kept if name in one} for one in statements]
+    made = [{name: one[name] for name in kept if name in one} for one in statements]
+    for one in made:
+        if isinstance(one["Principal"], str) and one["Principal"] != "*":  # the number of an account, or a role
+            one["Principal"] = {"AWS": one["Principal"]}
+    return made

@@ -186,7 +186,7 @@ def test_only_the_messages_of_a_dataset_that_failed_come_again(
     aws: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = {"Records": [*event("sweep")["Records"], event("uploads")["Records"][1]]}
-    monkeypatch.setenv("TOPX_UPLOADS", "no-such-bucket")
+    monkeypatch.setenv("TOPX_LEDGER", "no-such-table")
     failed = trigger.handler(both, None)
     assert failed == {"batchItemFailures": [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]}
 

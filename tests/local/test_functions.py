@@ -2,13 +2,13 @@
 
 import json
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.local.conftest import Small
+from tests.local.conftest import Small, wait
 from tests.local.contracts import contract
 
 
@@ -85,12 +85,52 @@ def test_concurrent_calls_have_a_process_each(small: Small) -> None:
 @contract("INVOKE")
 def test_an_asynchronous_call_is_tried_three_times(small: Small) -> None:
     log = small.cloud.logs / "functions" / f"{small.names['Break']}.log"
-    before = log.read_text().count("nothing there") if log.exists() else 0
+
+    def tried() -> int:
+        return log.read_text().count('"errorMessage": "nothing there"') if log.exists() else 0
+
+    before = tried()
     answer = small.cloud.client("lambda").invoke(
         FunctionName=small.names["Break"], InvocationType="Event", Payload=json.dumps("raise").encode()
     )
     assert answer["StatusCode"] == 202
-    deadline = time.monotonic() + 10
-    while log.read_text().count("nothing there") - before < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait(lambda: tried() >= before + 3 or None)
+    small.cloud.quiet()
+    assert tried() == before + 3
+
+
+@pytest.mark.parametrize("kind", ["RequestResponse", "Event"])
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"no json", "InvalidRequestContentException"),
+        (b"NaN", "InvalidRequestContentException"),
+        (b"\xef\xbb\xbf{}", "InvalidRequestContentException"),
+        (b'{"a": 1', "InvalidRequestContentException"),
+        (b'"' + b"x" * 7 * 2**20 + b'"', "RequestTooLargeException"),
+    ],
+)
+def test_a_call_that_is_no_call_reaches_no_function(small: Small, kind: str, payload: bytes, code: str) -> None:
+    log = small.cloud.logs / "functions" / f"{small.names['Break']}.log"
+    before = log.read_text() if log.exists() else ""
+    with pytest.raises(ClientError, match=code):
+        small.cloud.client("lambda").invoke(
+            FunctionName=small.names["Break"], InvocationType=kind, Payload=payload
+        )
+    assert (log.read_text() if log.exists() else "") == before
+
+
+def test_an_asynchronous_call_takes_a_megabyte_and_no_more(small: Small) -> None:
+    client, asked = small.cloud.client("lambda"), {"FunctionName": small.names["Answer"]}
+    large = b'{"x": "' + b"x" * 2**20 + b'"}'
+    with pytest.raises(
+        ClientError, match=r"too large for the Event invocation type \(service limit: 1048576 bytes\)"
+    ):
+        client.invoke(**asked, InvocationType="Event", Payload=large)
+    assert client.invoke(**asked, InvocationType="Event", Payload=b"{}")["StatusCode"] == 202
+    assert client.invoke(**asked, Payload=large)["StatusCode"] == 200
+
+
+def test_a_call_of_another_kind_is_refused(small: Small) -> None:
+    with pytest.raises(ClientError, match="not emulated: InvocationType DryRun"):
+        small.cloud.client("lambda").invoke(FunctionName=small.names["Answer"], InvocationType="DryRun")

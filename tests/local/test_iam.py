@@ -1,23 +1,29 @@
 """Roles bite on embedded AWS: each service, each kind of policy, what comes to be and what is delivered."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from lambdas import _cloud, _files
 from local import moto_seams as moto
 from local import news
 from local.cloud import NotDeployed
 from local.iam.needs import Refused
 from tests.local.conftest import ROLE, Small, deploy, function, machine, policy, trust, wait
 from tests.local.contracts import contract
+from topx.errors import RunRejected
 
 ACCOUNT, REGION = moto.ACCOUNT, moto.REGION
 ROOT = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
 Client = Callable[[str], Any]
+NUMBERS = count()
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def arn(service: str, name: str) -> str:
 def role(small: Small, *statements: dict[str, Any], trusting: dict[str, Any] | None = None) -> str:
     """ARN of a new role with one policy of these statements."""
     iam = small.cloud.client("iam")
-    name = f"role-{len(iam.list_roles()['Roles'])}"
+    name = f"role-{next(NUMBERS)}"
     document = json.dumps(trusting or trust("lambda", "states", "sagemaker", "events"))
     made: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
     if statements:
@@ -232,6 +238,46 @@ def test_who_may_not_list_is_not_told_that_nothing_is_there(small: Small, refuse
     assert error(lambda: seeing("s3").head_object(**where))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("actions", "key", "version", "ends"),
+    [
+        (["s3:GetObject"], "planned", None, ""),
+        (["s3:GetObject"], "gone", None, "RunRejected: s3://{}/gone is gone"),
+        (["s3:GetObject", "s3:ListBucket"], "gone", None, "RunRejected: s3://{}/gone is gone"),
+        (["s3:GetObjectVersion"], "gone", "1", r"RunRejected: s3://{}/gone \(version 1\) is gone"),
+        (["s3:ListBucket"], "planned", None, "AccessDenied: .*perform: s3:GetObject on resource"),
+        (["s3:ListBucket"], "gone", None, "AccessDenied: .*perform: s3:GetObject on resource"),
+        (["s3:GetObject"], "planned", "1", "AccessDenied: .*perform: s3:GetObjectVersion on resource"),
+    ],
+)
+def test_a_step_tells_a_file_that_is_gone_from_a_right_that_it_lacks(
+    small: Small,
+    refused: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    actions: list[str],
+    key: str,
+    version: str | None,
+    ends: str,
+) -> None:
+    bucket = small.names["Bucket"]
+    small.cloud.client("s3").put_object(Bucket=bucket, Key="planned", Body=b"plan")
+    for name, value in small.cloud.environment(role(small, {"Action": actions, "Resource": "*"})).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which keeps the credentials that it found first
+    _cloud.client.cache_clear()
+    wanted = [(tmp_path / "file", key, version)]
+    if ends:
+        with pytest.raises((RunRejected, ClientError)) as caught:
+            _files.fetch(bucket, wanted)
+        assert re.match(ends.format(bucket), f"{caught.typename}: {caught.value}"), caught.value
+    else:
+        _files.fetch(bucket, wanted)
+        assert (tmp_path / "file").read_bytes() == b"plan"
+    _cloud.client("s3").close()
+    _cloud.client.cache_clear()
+
+
 @contract("IAM")
 def test_policies_of_each_kind_count_and_changes_at_once(small: Small, refused: list[str]) -> None:
     iam, bucket = small.cloud.client("iam"), small.names["Bucket"]
@@ -325,7 +371,7 @@ def test_a_policy_that_cannot_be_evaluated_is_loud(small: Small, refused: list[s
 TRAINING: dict[str, Any] = {
     "TrainingJobName": "topx-local-factors-1",
     "AlgorithmSpecification": {
-        "TrainingImage": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/x:1",
+        "TrainingImage": f"382416733822.dkr.ecr.{REGION}.amazonaws.com/knn:1",
         "TrainingInputMode": "File",
     },
     "InputDataConfig": [
@@ -403,9 +449,10 @@ def test_a_role_that_does_not_trust_sagemaker_runs_no_job(small: Small, refused:
     for trusting in (trust("lambda"), trust("sagemaker", Condition=strange)):
         job = role(small, {"Action": "*", "Resource": "*"}, trusting=trusting)
         for client in (acting(small, *job_rights(job))("sagemaker"), small.cloud.client("sagemaker")):
-            text = error(lambda: client.create_training_job(**TRAINING, RoleArn=job))[2]  # noqa: B023
+            status, code, text = error(lambda: client.create_training_job(**TRAINING, RoleArn=job))  # noqa: B023
+            assert (status, code) == (400, "ValidationException")
             assert text.startswith(f"Could not assume role {job}.")
-            assert f"perform: sts:AssumeRole on resource: {job} because no resource-based policy" in refused[-1]
+            assert f"perform: sts:AssumeRole on resource: {job} because no resource-based policy" in text
 
 
 # What comes to be.
@@ -752,27 +799,49 @@ def test_a_machine_is_started_under_the_role_of_the_target(small: Small, refused
 
 
 def test_a_queue_is_read_with_the_rights_of_its_function(small: Small, refused: list[str]) -> None:
-    poor = role(small, {"Action": ["sqs:ReceiveMessage"], "Resource": "*"})
+    may = [{"Action": f"sqs:{verb}", "Resource": "*"} for verb in ("ReceiveMessage", "DeleteMessage")]
+    own = role(small, *may, {"Action": "sqs:GetQueueAttributes", "Resource": "*"})
     mapping = {
         "Type": "AWS::Lambda::EventSourceMapping",
         "Properties": {"EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}, "FunctionName": {"Ref": "Batch"}},
     }
-    deploy(
-        small.cloud,
-        "polled",
-        {
-            "Queue": {"Type": "AWS::SQS::Queue"},
-            "Batch": function("handlers.batch", Role=poor),
-            "Mapping": mapping,
-        },
-    )
+    resources = {
+        "Queue": {"Type": "AWS::SQS::Queue"},
+        "Batch": function("handlers.batch", Role=own),
+        "Mapping": mapping,
+    }
+    deploy(small.cloud, "polled", resources)
+    refused.clear()
+
+    def put(*statements: dict[str, Any]) -> None:
+        document = json.dumps(policy(*statements))
+        small.cloud.client("iam").put_role_policy(
+            RoleName=own.rpartition("/")[2], PolicyName="own", PolicyDocument=document
+        )
+
+    put(*may)
     wait(lambda: any("sqs:GetQueueAttributes" in text for text in refused) or None)
-    small.cloud.client("iam").put_role_policy(  # or it would be refused until the end of the module
-        RoleName=poor.rpartition("/")[2],
-        PolicyName="rest",
-        PolicyDocument=json.dumps(policy({"Action": "sqs:*", "Resource": "*"})),
-    )
+    put({"Action": "sqs:*", "Resource": "*"})  # or it would be refused until the end of the module
     small.cloud.events.lost.clear()
+
+
+@pytest.mark.parametrize("lacking", ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"])
+def test_a_queue_is_not_mapped_to_a_function_that_may_not_read_it(
+    small: Small, refused: list[str], lacking: str
+) -> None:
+    held = [f"sqs:{one}" for one in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes") if one != lacking]
+    mapping = {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {"EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]}, "FunctionName": {"Ref": "Batch"}},
+    }
+    resources = {
+        "Queue": {"Type": "AWS::SQS::Queue"},
+        "Batch": function("handlers.batch", Role=role(small, {"Action": held, "Resource": "*"})),
+        "Mapping": mapping,
+    }
+    text = f"execution role does not have permissions to call {lacking} on SQS .*sqs:{lacking} on resource: arn"
+    with pytest.raises(NotDeployed, match=text):
+        deploy(small.cloud, f"unread-{lacking}", resources)
 
 
 def test_trust_is_looked_at_whenever_a_service_acts(small: Small, refused: list[str]) -> None:

@@ -4,8 +4,21 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from local.iam.policy import IDENTITY, RESOURCE, TRUST, Asked, Document, PolicyMalformed, decide, problems, read
+from local.iam.policy import (
+    FIELDS,
+    IDENTITY,
+    RESOURCE,
+    TRUST,
+    Asked,
+    Document,
+    PolicyMalformed,
+    decide,
+    problems,
+    read,
+)
 from topx.errors import TopxError
 
 ROLE = "arn:aws:iam::123456789012:role/path/Reader"
@@ -90,8 +103,12 @@ def test_actions_fit_without_regard_to_case(pattern: str, fits: bool) -> None:
         (BUCKET, False),
         (f"{BUCKET}/A/b.csv", False),
         (f"{BUCKET}/a/b.csvx", False),
-        ("arn:aws:*:data/a/b.csv:*:*", False),  # no wildcard reaches over a colon
         ("arn:aws:s3::123456789012:data/*", False),
+        ("arn:aws:s3:us-east-1::data/*", False),
+        ("arn:aws:s3:*", True),  # a last star reaches over the colons that are left out
+        ("arn:aws:s3::*", True),
+        ("arn:aws:sqs:*", False),
+        ("arn:aws:s3:us-*", False),
     ],
 )
 def test_resources_fit_part_by_part(pattern: str, fits: bool) -> None:
@@ -220,9 +237,10 @@ def test_variables_stand_for_values_and_are_taken_literally() -> None:
     assert how(asked(resource=f"{BUCKET}/AssumedRole/x", aws__principaltype="AssumedRole"), home) == "allowed"
     assert how(asked(resource=f"{BUCKET}/Other/x", aws__principaltype="*"), home) == "implicit"
     assert how(asked(resource=f"{BUCKET}/x/x"), home) == "implicit"  # a variable without a value
-    own = document({"Resource": "arn:aws:iam::${aws:PrincipalAccount}:role/*"})
     role = "arn:aws:iam::123456789012:role/x"
-    assert how(asked(resource=role, aws__principalaccount="123456789012"), own) == "allowed"
+    own = {"ArnLike": {"iam:AssociatedResourceArn": "arn:aws:iam::${aws:PrincipalAccount}:role/*"}}
+    assert holds(own, iam__associatedresourcearn=role, aws__principalaccount="123456789012")
+    assert not holds(own, iam__associatedresourcearn=role, aws__principalaccount="210987654321")
     assert holds({"StringEquals": {"s3:prefix": "${aws:username, 'none'}"}}, s3__prefix="none")
     assert holds({"StringLike": {"s3:prefix": "a${*}"}}, s3__prefix="a*")
     assert not holds({"StringLike": {"s3:prefix": "a${*}"}}, s3__prefix="ab")
@@ -287,10 +305,39 @@ def test_a_service_is_let_in_by_the_resource_alone() -> None:
     [
         ({"Effect": "allow"}, "Effect is 'allow'"),
         ({"Effect": None}, "Effect is None"),
-        ({"Action": "GetObject"}, "no service before it"),
-        ({"Action": "s3:"}, "no service before it"),
+        ({"Action": "GetObject"}, "is not service:Name"),
+        ({"Action": "s3:"}, "is not service:Name"),
         ({"Action": "s3:GetObject", "NotAction": "s3:PutObject"}, "one of Action, NotAction"),
+        ({"Action": "s3:Get Object"}, "is not service:Name"),
+        ({"Action": "s3:GetObject "}, "is not service:Name"),
+        ({"Action": "s3 :GetObject"}, "is not service:Name"),
+        ({"Action": "*:*"}, "is not service:Name"),
+        ({"Action": "s3*:GetObject"}, "is not service:Name"),
+        ({"Action": "?"}, "is not service:Name"),
+        ({"Action": "s3:${aws:username}"}, "is not service:Name"),
+        ({"Action": 5}, "Action holds 5"),
+        ({"Action": None}, "Action holds None"),
+        ({"Action": ["s3:GetObject", ["s3:PutObject"]]}, "Action holds ['s3:PutObject']"),
+        ({"Action": {"Ref": "Action"}}, "Action holds {'Ref': 'Action'}"),
+        ({"Action": []}, "Action is empty"),
+        ({"Resource": []}, "Resource is empty"),
+        ({"Resource": {"Fn::GetAtt": ["Bucket", "Arn"]}}, "Resource holds {'Fn::GetAtt'"),
         ({"Resource": "data/*"}, "is no ARN"),
+        ({"Resource": ""}, "is no ARN"),
+        ({"Resource": "**"}, "is no ARN"),
+        ({"Resource": "?"}, "is no ARN"),
+        ({"Resource": " *"}, "is no ARN"),
+        ({"Resource": "ARN:aws:s3:::data/*"}, "is no ARN"),
+        ({"Resource": "arn:aws:s3:::"}, "is no ARN"),
+        ({"Resource": "arn:aws:*:*:*:*"}, "is no ARN"),  # the service must be spelled out
+        ({"Resource": "arn:aws:s*:::data/*"}, "is no ARN"),
+        ({"Resource": "arn:aws:S3:::data/*"}, "is no ARN"),
+        ({"Resource": "arn:aws:dynamodb:*:table/Ledger"}, "is no ARN"),
+        ({"Resource": "arn:aws:lambda:*:function:x:y"}, "is no ARN"),  # the star would have to reach further
+        ({"Resource": "arn:aws:iam::${aws:PrincipalAccount}:role/*"}, "is no ARN"),
+        ({"Sid": 1}, "Sid is 1"),
+        ({"Sid": "with space"}, "Sid is 'with space'"),
+        ({"NotPrincipal": {"AWS": "*"}}, "a policy of a role has no Principal"),
         ({"Resource": "arn:aws:s3:data"}, "is no ARN"),
         ({"Resource": "ar:aws:s3:::data"}, "is no ARN"),
         ({"NotResource": "*", "Resource": "*"}, "one of Resource, NotResource"),
@@ -302,6 +349,24 @@ def test_a_service_is_let_in_by_the_resource_alone() -> None:
         ({"Condition": {"NullIfExists": {"s3:prefix": "true"}}}, "operator NullIfExists"),
         ({"Condition": {"StringEquals": "s3:prefix"}}, "give {operator: {key: values}}"),
         ({"Condition": {"StringEquals": {}}}, "give {operator: {key: values}}"),
+        ({"Condition": None}, "give {operator: {key: values}}"),
+        ({"Condition": []}, "give {operator: {key: values}}"),
+        ({"Condition": {"stringequals": {"s3:prefix": "a"}}}, "operator stringequals is not emulated"),
+        ({"Condition": {"ForAllValues:Null": {"s3:prefix": "true", "x": "y"}}}, "the value of x is not known"),
+        ({"Condition": {"StringEquals": {"s3:prefix": []}}}, "s3:prefix has no value"),
+        ({"Condition": {"StringNotEquals": {"s3:prefix": []}}}, "s3:prefix has no value"),
+        ({"Condition": {"StringEquals": {"s3:prefix": None}}}, "which is no text, number or truth"),
+        ({"Condition": {"StringEquals": {"s3:prefix": ["a", ["b"]]}}}, "which is no text, number or truth"),
+        ({"Condition": {"StringEquals": {"s3:prefix": {"Ref": "x"}}}}, "which is no text, number or truth"),
+        ({"Condition": {"StringEquals": {"aws:PrincipalTag/team": "a"}}}, "aws:PrincipalTag/team is not known"),
+        ({"Condition": {"StringEquals": {"aws:ResourceTag/team": "a"}}}, "aws:ResourceTag/team is not known"),
+        ({"Condition": {"NumericLessThan": {"s3:max-keys": "nan"}}}, "no value for this operator"),
+        ({"Condition": {"NumericLessThan": {"s3:max-keys": "1_000"}}}, "no value for this operator"),
+        ({"Condition": {"NumericLessThan": {"s3:max-keys": "${aws:EpochTime}"}}}, "no value for this operator"),
+        (
+            {"Condition": {"Bool": {"aws:SecureTransport": "${aws:ViaAWSService}"}}},
+            "no value for this operator",
+        ),
         ({"Condition": {"StringEquals": {"s3:prefx": "a"}}}, "the value of s3:prefx is not known"),
         ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}, "aws:PrincipalOrgID is not known"),
         ({"Condition": {"StringEquals": {"sagemaker:InstanceTypes": "ml.m5.large"}}}, "has many values"),
@@ -330,6 +395,23 @@ def test_what_aws_refuses_or_we_cannot_evaluate_is_a_problem(change: dict[str, A
     [
         ({"Resource": "*"}, TRUST, "a trust policy has no Resource"),
         ({"NotPrincipal": "*"}, RESOURCE, "NotPrincipal is not emulated"),
+        ({"Action": "*"}, TRUST, "actions of sts only"),
+        ({"Action": "lambda:InvokeFunction"}, TRUST, "actions of sts only"),
+        ({"NotAction": "sts:AssumeRole"}, TRUST, "a trust policy has no NotAction"),
+        ({"Principal": ROLE}, RESOURCE, "Principal is 'arn:"),
+        ({"Principal": {}}, RESOURCE, "Principal is {}"),
+        ({"Principal": None}, RESOURCE, "Principal is None"),
+        ({"Principal": ["*"]}, RESOURCE, "Principal is ['*']"),
+        ({"Principal": {"AWS": []}}, RESOURCE, "AWS is empty"),
+        ({"Principal": {"AWS": 123456789012}}, RESOURCE, "AWS holds 123456789012"),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:role/*"}}, RESOURCE, "or a pattern"),
+        ({"Principal": {"AWS": "arn:aws:iam::*:root"}}, RESOURCE, "or a pattern"),
+        ({"Principal": {"AWS": "AIDAEXAMPLE"}}, RESOURCE, "is no account"),
+        ({"Principal": {"AWS": "arn:aws:sts::123456789012:assumed-role/a/b"}}, RESOURCE, "is no account"),
+        ({"Principal": {"AWS": "lambda.amazonaws.com"}}, RESOURCE, "is no account"),
+        ({"Principal": {"Service": ROLE}}, RESOURCE, "principal Service 'arn:"),
+        ({"Principal": {"Service": "*"}}, TRUST, "principal Service '*'"),
+        ({"Principal": {"Service": "lambda"}}, TRUST, "principal Service 'lambda'"),
         ({"Principal": {"Federated": "x"}}, TRUST, "a principal of kind Federated is not emulated"),
     ],
 )
@@ -339,7 +421,22 @@ def test_principals_are_read_as_strictly(change: dict[str, Any], kind: str, prob
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"Statement": []}', '{"Statement": ["x"], "Version": "2012"}', '"x"']
+    "text",
+    [
+        *(
+            "{",
+            "[]",
+            "{}",
+            '{"Statement": []}',
+            '{"Statement": ["x"], "Version": "2012"}',
+            '"x"',
+            "[" * 100_000,
+        ),
+        *('{"Statement": null}', '{"Statement": {}, "Statement": {}}', '{"Statement": {"Effect": "Deny"}}'),
+        '{"Version": ["2012-10-17"], "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}',
+        '{"Id": 1, "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}',
+        '{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Effect": "Deny"}}',
+    ],
 )
 def test_what_is_no_document_is_refused(text: str) -> None:
     with pytest.raises(TopxError, match="policy one of"):
@@ -357,7 +454,107 @@ def test_templates_may_hold_what_is_filled_in_later() -> None:
     condition = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     assert (
         list(
-            problems({"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}, IDENTITY)
+            problems(
+                {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]},
+                IDENTITY,
+                later=True,
+            )
         )
         == []
     )
+    for later in ({"Ref": "a", "Fn::GetAtt": "b"}, {"Fn": "x"}, {}, {"fn::Join": []}):
+        content = {"Version": "2012-10-17", "Statement": {**statement, "Resource": later}}
+        assert list(problems(content, IDENTITY, later=True)) == [
+            f"statement 0: Resource holds {later}; give a text"
+        ]
+
+
+def test_a_sid_stands_once() -> None:
+    content = json.loads(document({"Sid": "a"}, {"Sid": "b"}, {"Sid": "a"}).text)
+    assert list(problems(content, IDENTITY)) == ["statement 2: Sid a stands twice; it must be unique"]
+
+
+def test_a_list_of_values_fits_where_one_does_even_if_others_are_of_another_kind() -> None:
+    assert holds({"IpAddress": {"aws:SourceIp": ["::/0", "127.0.0.0/8"]}}, aws__sourceip="127.0.0.1")
+    assert not holds({"NotIpAddress": {"aws:SourceIp": ["::/0", "127.0.0.0/8"]}}, aws__sourceip="127.0.0.1")
+    assert holds({"NotIpAddress": {"aws:SourceIp": "::/0"}}, aws__sourceip="127.0.0.1")
+    assert holds({"Null": {"s3:prefix": ["true", "false"]}})
+    assert holds({"Null": {"s3:prefix": ["false", "true"]}})
+
+
+def test_a_statement_that_is_split_spread_or_inverted_allows_as_much() -> None:
+    request = asked("s3:PutObject")
+    both = document({"Action": ["s3:GetObject", "s3:PutObject"], "Resource": [BUCKET, f"{BUCKET}/*"]})
+    split = (document({}), document({"Action": "S3:PUTOBJECT", "Resource": f"{BUCKET}/*"}))
+    for policies in (
+        (both,),
+        split,
+        (document({"NotAction": ["s3:Delete*", "dynamodb:*"]}),),
+        (document({"Action": "*", "NotResource": f"{BUCKET}/other/*"}),),
+        (document({"Action": "s3:*Object", "Resource": "arn:aws:s3:::*/a/?.csv"}),),
+        (Document(owner=ROLE, name="one", kind=IDENTITY, text=single("s3:PutObject")),),
+    ):
+        assert how(request, *policies) == "allowed", policies
+
+
+def single(action: str) -> str:
+    return json.dumps({"Statement": {"Effect": "Allow", "Action": action, "Resource": "*"}})
+
+
+def test_the_service_of_machines_may_be_named_with_its_region() -> None:
+    def trusting(service: str) -> tuple[Document]:
+        principal = {"Service": f"{service}.amazonaws.com"}
+        return (document({"Action": "sts:AssumeRole", "Principal": principal}, kind=TRUST),)
+
+    states = asked("sts:AssumeRole", ROLE, "states.amazonaws.com", aws__requestedregion="us-east-1")
+    assert how(states, resource=trusting("states.us-east-1")) == "allowed"
+    assert how(states, resource=trusting("states.eu-west-1")) == "implicit"
+    other = asked("sts:AssumeRole", ROLE, "lambda.amazonaws.com", aws__requestedregion="us-east-1")
+    assert how(other, resource=trusting("lambda.us-east-1")) == "implicit"
+
+
+def test_everybody_is_everybody_and_a_deny_to_the_account_is_one_to_its_roles() -> None:
+    allow = document({"Principal": {"AWS": "*"}}, kind=RESOURCE)
+    for who in (ROLE, "events.amazonaws.com"):
+        assert how(asked(who=who), resource=(allow,)) == "allowed"
+    root = {"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}
+    assert how(asked(), document({}), resource=(document(root, kind=RESOURCE),)) == "explicit"
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["", "*", "s3:GetObject", "${", "a:b", "2012-10-17"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["Ref", "Fn::Sub", "AWS", "Service", "StringEquals", "Null", "s3:prefix", "Effect"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+ELEMENTS = st.sampled_from([*FIELDS, "Version", "Statement", "Id"])
+
+
+@given(
+    changes=st.dictionaries(ELEMENTS, JUNK, min_size=1, max_size=3),
+    kind=st.sampled_from([IDENTITY, RESOURCE, TRUST]),
+)
+def test_whatever_stands_in_a_policy_is_decided_or_refused_by_name(changes: dict[str, Any], kind: str) -> None:
+    content = json.loads(document({}, kind=kind).text)
+    whole = {name: changes.pop(name) for name in ("Version", "Statement", "Id") if name in changes}
+    content["Statement"][0] |= changes
+    text = json.dumps(content | whole)
+    found = list(problems(json.loads(text), kind))
+    try:
+        decide(asked(), [], [Document(owner=ROLE, name="one", kind=kind, text=text)])
+    except PolicyMalformed:
+        assert found
+    else:
+        assert not found
+    list(problems(json.loads(text), kind, later=True))

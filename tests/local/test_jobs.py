@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from local.staging import JobFailed, split
 from tests.local.conftest import Small, deploy, machine, wait
 from tests.local.contracts import contract
 from topx.recordio import write_sparse
 
+AT_WORK = ("InProgress", "Stopping")
 IMAGE = "382416733822.dkr.ecr.us-east-1.amazonaws.com/{}:1"
 
 
@@ -64,8 +66,8 @@ def processing(small: Small, name: str, text: str, **more: Any) -> dict[str, Any
     }
 
 
-def training(small: Small, name: str, image: str = "xgboost", **more: Any) -> dict[str, Any]:
-    """A request that fails at once: no engine for the image, or else no possible hyperparameters."""
+def training(small: Small, name: str, image: str = "factorization-machines", **more: Any) -> dict[str, Any]:
+    """A request whose job fails at once: its hyperparameters are impossible."""
     bucket = small.names["Bucket"]
     small.cloud.client("s3").put_object(Bucket=bucket, Key=f"{name}/part.rec", Body=b"")
     return {
@@ -93,7 +95,7 @@ def processed(small: Small, name: str) -> dict[str, Any]:
 
     def look() -> dict[str, Any] | None:
         found: dict[str, Any] = client.describe_processing_job(ProcessingJobName=name)
-        return None if found["ProcessingJobStatus"] == "InProgress" else found
+        return None if found["ProcessingJobStatus"] in AT_WORK else found
 
     return wait(look)
 
@@ -104,7 +106,7 @@ def trained(small: Small, name: str) -> dict[str, Any]:
 
     def look() -> dict[str, Any] | None:
         found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
-        return None if found["TrainingJobStatus"] == "InProgress" else found
+        return None if found["TrainingJobStatus"] in AT_WORK else found
 
     return wait(look)
 
@@ -126,26 +128,70 @@ def test_a_container_that_fails_leaves_its_message(small: Small) -> None:
     assert found["FailureReason"].startswith("AlgorithmError: exit code 1")
 
 
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [("no-such-program", "No such file or directory"), ("a\x00b", "null byte"), ("", "cannot be started")],
+)
+def test_a_container_that_cannot_start_fails_its_job(small: Small, word: str, text: str) -> None:
+    name = f"unstarted-{len(word)}"
+    request = processing(small, name, "hello")
+    request["AppSpecification"]["ContainerEntrypoint"] = [word]
+    small.cloud.client("sagemaker").create_processing_job(**request)
+    reason = processed(small, name)["FailureReason"]
+    assert reason.startswith("AlgorithmError: ")
+    assert text in reason
+
+
+def test_a_container_may_need_no_arguments_and_have_no_output(small: Small) -> None:
+    request = processing(small, "bare", "hello")
+    request["AppSpecification"]["ContainerEntrypoint"] = ["python", "-c", "print('bare')"]
+    del request["AppSpecification"]["ContainerArguments"], request["ProcessingOutputConfig"]
+    small.cloud.client("sagemaker").create_processing_job(**request)
+    assert processed(small, "bare")["ProcessingJobStatus"] == "Completed"
+
+
+def test_a_key_that_does_not_exist_fails_the_job(small: Small) -> None:
+    request = training(small, "keyless")
+    request["OutputDataConfig"]["KmsKeyId"] = "alias/nothing"
+    small.cloud.client("sagemaker").create_training_job(**request)
+    assert trained(small, "keyless")["FailureReason"].startswith("ClientError: KMS NotFoundException: alias/no")
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("s3://bucket/a/b", ("bucket", "a/b")),
+        ("s3://bucket", ("bucket", "")),
+        ("https://s3.us-east-1.amazonaws.com/bucket/a/b", ("bucket", "a/b")),
+        ("https://s3.amazonaws.com/bucket", ("bucket", "")),
+        ("https://my.bucket.s3.us-east-1.amazonaws.com/a", ("my.bucket", "a")),
+    ],
+)
+def test_both_addresses_of_an_object_are_understood(uri: str, place: tuple[str, str]) -> None:
+    assert split(uri) == place
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://s3.eu-west-1.amazonaws.com/a/b", "https://example.com/a", "s3:///a", "a"]
+)
+def test_another_address_fails_the_job(uri: str) -> None:
+    with pytest.raises(JobFailed, match="is no S3 address of us-east-1"):
+        split(uri)
+
+
 def test_an_algorithm_that_fails_gives_the_managed_reason(small: Small) -> None:
-    small.cloud.client("sagemaker").create_training_job(
-        **training(small, "impossible", image="factorization-machines")
-    )
+    small.cloud.client("sagemaker").create_training_job(**training(small, "impossible"))
     found = trained(small, "impossible")
     assert found["TrainingJobStatus"] == "Failed"
     assert found["FailureReason"].startswith("ClientError: ")
     assert "feature_dim" in found["FailureReason"]
 
 
-def test_a_channel_without_objects_fails_the_job(small: Small) -> None:
-    request = training(small, "empty", image="factorization-machines")
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] += "nothing/"
-    small.cloud.client("sagemaker").create_training_job(**request)
-    assert "No S3 objects found under S3 URL" in trained(small, "empty")["FailureReason"]
-
-
-def test_an_image_without_an_engine_fails_the_job(small: Small) -> None:
-    small.cloud.client("sagemaker").create_training_job(**training(small, "other"))
-    assert "xgboost:1 has no local engine" in trained(small, "other")["FailureReason"]
+def test_a_processing_input_without_objects_fails_the_job(small: Small) -> None:
+    request = processing(small, "empty", "hello")
+    request["ProcessingInputs"][0]["S3Input"]["S3Uri"] += "nothing/"
+    small.cloud.client("sagemaker").create_processing_job(**request)
+    assert "No S3 objects found under S3 URL" in processed(small, "empty")["FailureReason"]
 
 
 def test_a_job_that_runs_too_long_is_stopped(small: Small) -> None:
@@ -160,10 +206,9 @@ def test_a_job_that_runs_too_long_is_stopped(small: Small) -> None:
 
 
 def test_a_training_job_that_runs_too_long_leaves_an_artifact(small: Small) -> None:
-    engine = "factorization-machines"
     limit = {"MaxRuntimeInSeconds": 1}
     values = {"feature_dim": "4", "num_factors": "2", "predictor_type": "regressor", "epochs": "1000000"}
-    request = training(small, "late", image=engine, StoppingCondition=limit, HyperParameters=values)
+    request = training(small, "late", StoppingCondition=limit, HyperParameters=values)
     row = csr_array(np.ones((1000, 4), np.float32))
     file = io.BytesIO()
     write_sparse(file, row, np.ones(1000, np.float32))

@@ -13,7 +13,7 @@ from local.redrive import MOST_EVENTS, MOST_REDRIVES, place
 from tests.local.conftest import Small, deploy, function, machine, wait
 from tests.local.contracts import contract
 from tests.local.test_events import heard, queue_of, rule
-from tests.local.test_jobs import processing
+from tests.local.test_jobs import AT_WORK, processing
 
 NAME = "States.Format('{}-{{}}-{{}}', $$.State.RetryCount, $$.Execution.RedriveCount)"
 FAIL = {"StartAt": "Stop", "States": {"Stop": {"Type": "Fail", "Error": "JobStopped", "Cause": "enough"}}}
@@ -174,7 +174,7 @@ def test_a_time_limit_of_the_machine_ends_the_job_and_begins_anew(small: Small) 
 
 
 def stopped(job: dict[str, Any]) -> dict[str, Any] | None:
-    return None if job["ProcessingJobStatus"] == "InProgress" else job
+    return None if job["ProcessingJobStatus"] in AT_WORK else job
 
 
 def test_a_client_token_redrives_once(small: Small) -> None:

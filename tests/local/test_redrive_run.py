@@ -97,7 +97,7 @@ def test_a_run_whose_engine_was_killed_twice_is_published_by_its_second_redrive(
     kill(ready, "factors")
     failed = ended(ready, execution)
     assert (failed["status"], failed["error"]) == ("FAILED", "States.TaskFailed")
-    assert json.loads(failed["cause"])["FailureReason"].startswith("AlgorithmError: exit code -9")
+    assert json.loads(failed["cause"])["FailureReason"].startswith("AlgorithmError: exit code 137")
     message = told()
     assert "FAILED in TrainFactors" in message
     assert f"redrive-execution --execution-arn {execution}" in message
@@ -153,16 +153,43 @@ def test_a_quota_that_was_granted_lets_a_redrive_begin(ready: Session, told: Cal
     assert "FAILED in TrainFactors" in told()
 
 
-def test_a_stopped_run_leaves_no_engine_and_goes_on(ready: Session, told: Callable[[], str]) -> None:
+def test_a_run_that_is_stopped_twice_leaves_no_engine_and_is_published_once(
+    ready: Session, told: Callable[[], str]
+) -> None:
     execution, client = start(ready, nonce="stopped"), ready.cloud.client("stepfunctions")
-    job = at_work(ready, "factors")
+    names = []
+    for noun, state in (("factors", "TrainFactors"), ("neighbors", "TrainNeighbors")):
+        job = at_work(ready, noun)
+        names.append(job.name)
+        client.stop_execution(executionArn=execution)
+        assert ended(ready, execution)["status"] == "ABORTED"
+        wait(lambda job=job: job.ended.is_set() or None)
+        assert job.child
+        assert job.child.poll() is not None
+        described = ready.cloud.client("sagemaker").describe_training_job(TrainingJobName=job.name)
+        assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
+        assert f"ABORTED in {state}" in told()
+        assert "running" not in ledger(ready)
+        client.redrive_execution(executionArn=execution)
+    assert json.loads(ended(ready, execution)["output"])["published"] is True
+    assert "published" in told()
+    assert [name.rsplit("-", 2)[1:] for name in names] == [["0", "0"], ["0", "1"]]
+    states = entered(ready, execution)
+    assert [states.count(one) for one in ("Encode", "TrainFactors", "TrainNeighbors", "Publish")] == [
+        1,
+        2,
+        2,
+        1,
+    ]
+
+
+def test_a_run_that_is_stopped_in_a_function_goes_on_there(ready: Session, told: Callable[[], str]) -> None:
+    execution, client = start(ready, nonce="in-function"), ready.cloud.client("stepfunctions")
+    wait(lambda: "Encode" in entered(ready, execution) or None, SECONDS)
     client.stop_execution(executionArn=execution)
     assert ended(ready, execution)["status"] == "ABORTED"
-    assert job.child
-    assert job.child.poll() is not None
-    described = ready.cloud.client("sagemaker").describe_training_job(TrainingJobName=job.name)
-    assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert "ABORTED in TrainFactors" in told()
+    assert "ABORTED in Encode" in told()
     client.redrive_execution(executionArn=execution)
     assert json.loads(ended(ready, execution)["output"])["published"] is True
     assert "published" in told()
+    assert [entered(ready, execution).count(one) for one in ("Preflight", "Encode", "Publish")] == [1, 2, 1]

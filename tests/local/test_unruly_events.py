@@ -4,14 +4,18 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambdas._ledger import content
+from local.moto_seams import REGION
 from local.quotas import load
 from local.session import Session, session
+from tests.doors.test_strange_events import EVENTS, MESSAGES
 from tests.local.conftest import wait
 from topx.plan import File
 
@@ -30,6 +34,54 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         definition["States"] = {definition["StartAt"]: {**first, "End": True}}
         states.update_state_machine(stateMachineArn=made.machine, definition=json.dumps(definition))
         yield made
+
+
+@pytest.fixture(autouse=True)
+def as_before(ready: Session) -> Iterator[None]:
+    """Each test finds events in order and leaves nothing lost."""
+    yield
+    events = ready.cloud.events
+    events.twice, events.shuffled = False, None
+    events.lost.clear()
+
+
+@contextmanager
+def without_ledger(ready: Session) -> Iterator[None]:
+    """The table is gone, and comes back with all that was in it."""
+    dynamodb = ready.cloud.client("dynamodb")
+    items = dynamodb.scan(TableName=ready.ledger)["Items"]
+    told = dynamodb.describe_table(TableName=ready.ledger)["Table"]
+    dynamodb.delete_table(TableName=ready.ledger)
+    try:
+        yield
+    finally:
+        like = {name: told[name] for name in ("TableName", "KeySchema", "AttributeDefinitions")}
+        dynamodb.create_table(**like, BillingMode="PAY_PER_REQUEST")
+        for item in items:
+            dynamodb.put_item(TableName=ready.ledger, Item=item)
+
+
+def queues(ready: Session) -> tuple[str, str]:
+    """URLs of the queue of changes, and of the one for what could not be handled."""
+    urls = ready.cloud.client("sqs").list_queues()["QueueUrls"]
+    changes, lost = (next(url for url in urls if name in url) for name in ("Changes", "Lost"))
+    return changes, lost
+
+
+def messages(ready: Session, url: str) -> int:
+    """How many are in a queue, seen or not."""
+    names = [
+        "ApproximateNumberOfMessages",
+        *(f"ApproximateNumberOfMessages{one}" for one in ("NotVisible", "Delayed")),
+    ]
+    found = ready.cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(found[name]) for name in names)
+
+
+def function(ready: Session, name: str) -> str:
+    """The physical name of a function."""
+    functions = ready.cloud.client("lambda").list_functions()["Functions"]
+    return next(str(one["FunctionName"]) for one in functions if name in one["FunctionName"])
 
 
 def executions(ready: Session) -> list[dict[str, Any]]:
@@ -100,22 +152,40 @@ def test_each_content_is_run_once_and_the_newest_is_run_last(ready: Session, see
     assert events.lost == []
 
 
-def test_what_cannot_be_handled_ends_in_the_lost_queue(ready: Session) -> None:
-    client = ready.cloud.client
-    queues = client("sqs").list_queues()["QueueUrls"]
-    changes, lost = (next(url for url in queues if name in url) for name in ("Changes", "Lost"))
-    settle = next(
-        one["FunctionName"]
-        for one in client("lambda").list_functions()["Functions"]
-        if "Settle" in one["FunctionName"]
-    )
-    ended = executions(ready)[-1]
-    client("sqs").set_queue_attributes(QueueUrl=changes, Attributes={"VisibilityTimeout": "1"})
-    client("dynamodb").delete_table(TableName=ready.ledger)
+def test_strange_messages_harm_nobody(ready: Session) -> None:
+    sqs, (changes, lost) = ready.cloud.client("sqs"), queues(ready)
+    before, held = len(executions(ready)), messages(ready, lost)
+    log = ready.cloud.logs / "functions" / f"{function(ready, 'Trigger')}.log"
+    start = len(log.read_text()) if log.exists() else 0
+    strange = [one for one in MESSAGES.values() if 0 < len(one.encode(errors="ignore")) <= 2**20]  # SQS takes
+    for body in strange:
+        sqs.send_message(QueueUrl=changes, MessageBody=body)
+    ready.cloud.client("s3").put_object(Bucket=ready.uploads, Key=f"{PREFIX}between.csv", Body=b"u1,i1,5\n")
+    for body in strange:
+        sqs.send_message(QueueUrl=changes, MessageBody=body)
+    # NaN is no JSON, and the role refuses executions of another machine of ours
+    events = [one for one in EVENTS.values() if one == one and REGION not in str(one)]
+    for event, name in product(events, ("Trigger", "Settle")):
+        call = {"FunctionName": function(ready, name), "Payload": json.dumps(event)}
+        assert "FunctionError" not in ready.cloud.client("lambda").invoke(**call), event
+    wait(lambda: messages(ready, changes) == 0 or None, 40)
+    [ended] = quiet(ready, before + 1)[before:]
+    assert ended["status"] == "SUCCEEDED"
+    assert (ready.cloud.events.lost, ready.cloud.iam.refused, messages(ready, lost)) == ([], [], held)
+    said = log.read_text()[start:]
+    assert said.count("message ignored") >= 2 * len(strange)
+    assert "Traceback" not in said
+    assert '"level": "ERROR"' not in said
 
+
+def test_what_cannot_be_handled_ends_in_the_lost_queue(ready: Session) -> None:
+    client, (changes, lost), settle = ready.cloud.client, queues(ready), function(ready, "Settle")
+    before = len(executions(ready))
+    client("s3").put_object(Bucket=ready.uploads, Key=f"{PREFIX}early.csv", Body=b"u1,i1,5\n")
+    ended = quiet(ready, before + 1)[-1]
+    visible = client("sqs").get_queue_attributes(QueueUrl=changes, AttributeNames=["VisibilityTimeout"])
+    client("sqs").set_queue_attributes(QueueUrl=changes, Attributes={"VisibilityTimeout": "1"})
     event = {"detail": {"executionArn": ended["executionArn"]}}
-    client("lambda").invoke(FunctionName=settle, InvocationType="Event", Payload=json.dumps(event))
-    client("s3").put_object(Bucket=ready.uploads, Key=f"{PREFIX}late.csv", Body=b"u1,i1,5\n")
     found: list[Any] = []
 
     def look() -> list[Any] | None:
@@ -125,7 +195,12 @@ def test_what_cannot_be_handled_ends_in_the_lost_queue(ready: Session) -> None:
         )
         return found if event in found and len(found) > 1 else None
 
-    wait(look, 40)
+    with without_ledger(ready):
+        client("lambda").invoke(FunctionName=settle, InvocationType="Event", Payload=json.dumps(event))
+        client("s3").put_object(Bucket=ready.uploads, Key=f"{PREFIX}late.csv", Body=b"u1,i1,5\n")
+        wait(look, 40)
+    client("sqs").set_queue_attributes(QueueUrl=changes, Attributes=visible["Attributes"])
     others = [one for one in found if one != event]
     assert {one["detail"]["object"]["key"] for one in others} == {f"{PREFIX}late.csv"}
+    assert any("Settle" in line and "failed every time" in line for line in ready.cloud.events.lost)
     assert ready.cloud.iam.refused == []

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local import moto_seams as moto
@@ -21,8 +21,46 @@ from tests.mutants.scenarios import World, everything
 ONLY_DEFAULT = "ml.m5.xlarge for training job usage"  # so that defaults are asked for, too
 
 
-def main() -> int:
-    """The exit code: 0 when nothing stays green and reality is as replayed, 1 else."""
+PROVES = """\
+Is every right that the deployed template grants needed, and would its lack be seen?
+A whole operation of the template was recorded: runs, stops, redrives, uploads, reads, lost events, large files.
+Each right is now taken away or damaged in turn, and the recorded decisions are made again. One must turn to a
+refusal ("refused"), or the right must be on the sourced list of what AWS's services do for us ("on the list").
+"""
+ROWS = {  # kind of a mutant -> what it lost
+    "statement": "whole statements",
+    "action": "single actions",
+    "resource": "single resources",
+    "condition": "values of conditions",
+    "principal": "who is let in",
+    "effect": "Allow made Deny",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one mutant: the first decision that turned, and the entries of the list that excuse it."""
+
+    mutant: Mutant
+    red: Decision | None
+    entries: Sequence[OnBehalf]
+
+    @property
+    def how(self) -> str:
+        """The column that it counts in."""
+        return "refused" if self.red else "on the list" if self.entries else "STAY GREEN"
+
+    def __str__(self) -> str:
+        one, names = self.mutant, [resource.rpartition(":")[2] for resource in self.mutant.resources]
+        about = {"statement": "", "action": "", "resource": f" ({', '.join(names)})"}.get(
+            one.what, f" ({one.what})"
+        )
+        end = f"refused: {self.red.call}" if self.red else self.entries[0].source if self.entries else self.how
+        return f"{one.name:<44} {', '.join(one.actions)}{about}\n{'':<44} {end}"
+
+
+def main(words: Sequence[str]) -> int:
+    """The exit code: 0 when nothing stays green and reality is as replayed, 1 else. `--all`: a line each."""
     with tempfile.TemporaryDirectory(prefix="topx-mutants-") as temporary:
         folder = Path(temporary)
         with session(folder / "logs", quotas=quotas()) as ready:
@@ -30,10 +68,13 @@ def main() -> int:
             everything(world)
             refused = list(ready.cloud.iam.refused)
             decisions = distinct(list(ready.cloud.iam.decisions))
-            wrong = told(list(mutants(documents(world))), decisions)
+            wrong = told(list(mutants(documents(world))), decisions, every="--all" in words)
+            print("One right less in the policies themselves, then a real run:", flush=True)
             for trial in chain(world, decisions):
-                action = ", ".join(trial.mutant.actions)
-                print(f"really run without {action}: {'; '.join(trial.problems) or trial.refused}")
+                role = trial.mutant.name.partition("[")[0]
+                print(f"  {role:<30} {trial.action:<34} {'; '.join(trial.problems) or 'refused'}", flush=True)
+                if trial.problems or "--all" in words:
+                    print(f"    {trial.refused or 'nothing was refused'}")
                 wrong += len(trial.problems)
     for text in refused:
         print(f"refused unasked: {text}")
@@ -41,36 +82,40 @@ def main() -> int:
     return 1 if wrong or refused else 0
 
 
-def told(made: Sequence[Mutant], decisions: Sequence[Decision]) -> int:
-    """Prints what each mutant comes to; returns the number of problems."""
-    used, green = Counter[OnBehalf](), 0
-    excusing: tuple[Document, int] | None = None  # the statement that stands on the list as a whole
-    for mutant in made:
-        red, entries = next(all_turned(mutant, decisions), None), excused(mutant)
-        used.update(entries)
-        green += not red and not entries
-        end = f"red: {red.call}" if red else f"on behalf: {entries[0].source}" if entries else "STAYS GREEN"
-        if mutant.what == "statement" and not red:
-            excusing = (mutant.document, mutant.number)
-        if mutant.what == "statement" or (not red and excusing != (mutant.document, mutant.number)):
-            where = "" if mutant.what in ("statement", "action") else f" ({mutant.what}"
-            where += (
-                f" {mutant.resources[0].rpartition(':')[2]})"
-                if mutant.what == "resource"
-                else ")" * bool(where)
-            )
-            print(f"{mutant.name:<44} {', '.join(mutant.actions)}{where}\n{'':<44} {end}")
-    idle = [entry for entry in ON_BEHALF if not used[entry]]
-    for entry in idle:
-        actions = ", ".join(sorted(entry.actions))
-        print(f"in local/iam/on_behalf.py, but granted nowhere: {actions}, {entry.owners}")
-    both = sorted(
-        {f"{entry.owners}: {one.action}" for one in decisions for entry in ON_BEHALF if _both(one, entry)}
+def told(made: Sequence[Mutant], decisions: Sequence[Decision], *, every: bool = False) -> int:
+    """Prints what mutants come to, those that stay green in full; returns the number of problems."""
+    outcomes = [
+        Outcome(mutant=one, red=next(all_turned(one, decisions), None), entries=excused(one)) for one in made
+    ]
+    print(PROVES)
+    columns = ("refused", "on the list", "STAY GREEN")
+    print(f"  {'taken away or damaged':<24} {'tried':>6} " + " ".join(f"{one:>12}" for one in columns))
+    for what, name in [*ROWS.items(), ("", "together")]:
+        counts = Counter(one.how for one in outcomes if one.mutant.what == what or not what)
+        print(f"  {name:<24} {counts.total():>6} " + " ".join(f"{counts[one]:>12}" for one in columns))
+    roles, actions = {one.role for one in decisions}, {one.action for one in decisions}
+    print(
+        f"\n  {len(decisions)} kinds of decisions: {len(actions)} actions of {len(roles)} roles and services\n"
     )
-    for text in both:
-        print(f"in local/iam/on_behalf.py, but exercised: {text}")
-    print(f"\n{len(made)} mutants against {len(decisions)} kinds of decisions: {green} stay green\n")
-    return green + len(idle) + len(both)
+    for one in outcomes:
+        if every or one.how == "STAY GREEN":
+            print(one)
+    used = Counter(entry for one in outcomes for entry in one.entries)
+    wrong = [
+        f"in local/iam/on_behalf.py, but granted nowhere: {', '.join(sorted(entry.actions))}, {entry.owners}"
+        for entry in ON_BEHALF
+        if not used[entry]
+    ]
+    wrong += sorted(
+        {
+            f"in local/iam/on_behalf.py, but exercised: {entry.owners}: {one.action}"
+            for one in decisions
+            for entry in ON_BEHALF
+            if _both(one, entry)
+        }
+    )
+    print("\n".join(wrong), end="\n" * bool(wrong))
+    return sum(one.how == "STAY GREEN" for one in outcomes) + len(wrong)
 
 
 def _both(one: Decision, entry: OnBehalf) -> bool:
@@ -99,4 +144,4 @@ def documents(world: World) -> list[Document]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

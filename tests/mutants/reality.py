@@ -34,6 +34,7 @@ class Trial:
     """A role that lacks something, and the problems of what then came."""
 
     mutant: Mutant
+    action: str
     refused: str = ""
     problems: list[str] = field(default_factory=list)
 
@@ -74,7 +75,7 @@ def lacking(world: World, role: str, action: str, decisions: Sequence[Decision])
     candidates = mutants(iam.world.of_role(arn))
     mutant = next(one for one in candidates if action in one.actions and one.what != "resource")
     predicted = {_kind(one) for one in all_turned(mutant, decisions)}
-    trial = Trial(mutant=mutant)
+    trial = Trial(mutant=mutant, action=action)
     iam.refused.clear()
     before = len(iam.decisions)
     _put(world, mutant.document, mutant.left)

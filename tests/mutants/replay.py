@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from local.iam.authorizer import Decision
+from local.iam.conditions import listed
 from local.iam.on_behalf import ON_BEHALF, OnBehalf
-from local.iam.policy import Document, decide, listed
+from local.iam.policy import Document, decide
 
 OTHER = {"true": "false", "false": "true"}
 CLOCK = ("aws:currenttime", "aws:epochtime")
