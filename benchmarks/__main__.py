@@ -73,7 +73,7 @@ def table(measures: list[Measure]) -> Table:
     """A line for each measure."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("what", "ours", "peer", "unit", "ratio"):
-        made.add_column(name, justify="left" if name in {"what", "unit"} else "right")
+        made.add_column(name, justify="left" if name in {"what", "unit"} else "right", no_wrap=True)
     for one in measures:
         shown = [f"{value:.4g}" if value is not None else "" for value in (one.ours, one.peer, one.ratio)]
         made.add_row(one.what, shown[0], shown[1], one.unit, shown[2])

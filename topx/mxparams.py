@@ -36,7 +36,7 @@ _CPU, _FLOAT32, _INT32, _INT64 = 1, 0, 4, 6
 _ARRAYS, _NAME = 100_000, 1 << 10  # arrays of a list, bytes of a name: far beyond any model
 _FILLED = 64 << 20  # bytes that zeros may fill; beyond, at most 100 times the whole list
 _BLOCK = 1 << 20  # numbers written at a time
-_CACHED = 1 << 16  # numbers compared at a time
+_CACHED = 1 << 15  # numbers compared at a time
 
 Data = bytes | bytearray | memoryview | mmap
 

@@ -5,7 +5,8 @@ their bytes, and writing twice to one file appends.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,17 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from topx import varint
+from topx.ahead import ahead
 from topx.errors import RecordsRejected
 from topx.frame import Form
-from topx.frames import Damaged, scan
+from topx.frames import Damaged, Frames, scan
 from topx.kinds import Kinds, fill, filled, lay_out, table
-from topx.pieces import Bytes, Places, distinct, flat, items, keep_at_hand
+from topx.pieces import Bytes, Places, distinct, items, keep_at_hand
 from topx.rows import Rows, read
 from topx.source import Content, File
 
 _ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk of sparse rows
 _BYTES = 1 << 19  # of dense ones: processors keep as much at hand
-_BLOCK = 1 << 22  # bytes of a read chunk
+_BLOCK = 1 << 23  # bytes of a read chunk
 
 _Floats = NDArray[np.float32]
 
@@ -42,12 +44,8 @@ def write_sparse(file: BinaryIO, matrix: Any, labels: ArrayLike | None = None) -
     column = _column(labels, csr.shape[0])
     if csr.nnz > _NUMBERS // 8:
         keep_at_hand()
-    start = 0
-    while start < csr.shape[0]:
-        within = int(np.searchsorted(csr.indptr, csr.indptr[start] + _NUMBERS, "right")) - 1
-        stop = max(start + 1, min(start + _ROWS, within, csr.shape[0]))
-        file.write(_sparse_frames(csr, start, stop, column).data)
-        start = stop
+    for _, frames in ahead(lambda span: _sparse_frames(csr, *span, column), _spans(csr)):
+        file.write(frames.data)
 
 
 def write_dense(file: BinaryIO, matrix: ArrayLike, labels: ArrayLike | None = None) -> None:
@@ -92,12 +90,12 @@ def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, N
 
 
 def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, NDArray[Any] | None]]:
-    """Successive (matrix, labels) as `read_matrix` gives them, each of about four megabytes of records.
+    """Successive (matrix, labels) as `read_matrix` gives them, each of about eight megabytes of records.
 
     Memory is bounded by that or by the longest record. Raises RecordsRejected.
     """
     for form, rows, _ in _chunks(File(file)):
-        yield _matrix(form, replace(rows, values=flat(rows.values)) if rows.values.ndim == 2 else rows)
+        yield _matrix(form, rows)
 
 
 class _Column:
@@ -115,37 +113,74 @@ class _Column:
             grown = np.empty(room, part.dtype)  # pages that are never written take no memory
             grown[: self.used] = self.array[: self.used]
             self.array = grown
-        flat(part, self.array[self.used : used])
+        self.array[self.used : used] = part
         self.used = used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Frames of a file: the number of the first, where it begins, and what is wrong after the last (or "")."""
+
+    frames: Frames
+    record: int
+    offset: int
+    damage: str
+
+    def rejected(self, row: int, at: int, what: object) -> RecordsRejected:
+        return RecordsRejected(
+            f"record {self.record + row} (the first is 0) at byte {self.offset + at}: {what}"
+        )
+
+    def form(self) -> Form:
+        """That of the first record."""
+        try:
+            return self.frames.hand(0)[1].form
+        except Damaged as error:
+            raise self.rejected(0, 0, error) from error
+
+    def rows(self, form: Form) -> Rows:
+        try:
+            return read(self.frames, form)
+        except Damaged as error:
+            raise self.rejected(error.row, int(self.frames.heads[error.row]), error) from error
+
+
+def _parts(source: Content | File) -> Iterator[_Part]:
+    """The frames of a file in parts of a block each; the last is the first with damage."""
+    record, offset, size = 0, 0, _BLOCK
+    while (raw := source.look(size)).size:
+        frames, damage = scan(raw)
+        if not frames.heads.size and not damage:
+            if raw.size == size:
+                size *= 2  # a longer record is met by reading on, never by trusting the length it claims
+                continue
+            damage = f"the file ends after {raw.size} bytes of it"
+        yield _Part(frames=frames, record=record, offset=offset, damage=damage)
+        if damage:
+            return
+        record, offset = record + frames.heads.size, offset + frames.end
+        source.move(frames.end)
 
 
 def _chunks(source: Content | File) -> Iterator[tuple[Form, Rows, int]]:
     """(form, rows, bytes) of successive parts of a file."""
-    form: Form | None = None
-    record, offset, size = 0, 0, _BLOCK
     if source.size > _BLOCK:
         keep_at_hand()
+    form: Form | None = None
 
-    def rejected(row: int, at: int, what: object) -> RecordsRejected:
-        return RecordsRejected(f"record {record + row} (the first is 0) at byte {offset + at}: {what}")
+    def rows(part: _Part) -> Rows | None:
+        return part.rows(form) if form and part.frames.heads.size else None
 
-    while (raw := source.look(size)).size:
-        frames, damage = scan(raw)
-        if frames.heads.size:
-            try:
-                form = form or frames.hand(0)[1].form
-                rows = read(frames, form)
-            except Damaged as error:
-                raise rejected(error.row, int(frames.heads[error.row]), error) from error
-            yield form, rows, frames.end
-        if damage:
-            raise rejected(frames.heads.size, frames.end, damage)
-        if not frames.heads.size:
-            if raw.size < size:
-                raise rejected(0, 0, f"the file ends after {raw.size} bytes of it")
-            size *= 2  # a longer record is met by reading on, never by trusting the length it claims
-        record, offset = record + frames.heads.size, offset + frames.end
-        source.move(frames.end)
+    parts = _parts(source)
+    for first in parts:
+        form = first.form() if first.frames.heads.size else None
+        parts = chain([first], parts)
+        break
+    for part, found in ahead(rows, parts):
+        if form and found:
+            yield form, found, part.frames.end
+        if part.damage:
+            raise part.rejected(part.frames.heads.size, part.frames.end, part.damage)
 
 
 def _matrix(form: Form, rows: Rows) -> tuple[Any, NDArray[Any] | None]:
@@ -188,6 +223,16 @@ def _kinds(nnz: Places, key_bytes: Places, shape: int | None, column: _Floats | 
         return lay_out(nnz, key_bytes, shape, column is not None)
     except ValueError as error:
         raise RecordsRejected(f"a row cannot be written: {error}") from error
+
+
+def _spans(csr: Any) -> Iterator[tuple[int, int]]:
+    """Successive rows that are written as one chunk, as start and stop."""
+    start = 0
+    while start < csr.shape[0]:
+        within = int(np.searchsorted(csr.indptr, csr.indptr[start] + _NUMBERS, "right")) - 1
+        stop = max(start + 1, min(start + _ROWS, within, csr.shape[0]))
+        yield start, stop
+        start = stop
 
 
 def _sparse_frames(csr: Any, start: int, stop: int, column: _Floats | None) -> Bytes:

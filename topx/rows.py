@@ -16,7 +16,7 @@ from topx import varint
 from topx.frame import DTYPES, FLOAT32, FLOAT64, INT32, Form
 from topx.frames import Damaged, Frames
 from topx.kinds import label_head, shape_field
-from topx.pieces import Bytes, Places, collected, copy, flat, items
+from topx.pieces import Bytes, Places, collected, copy, items
 from topx.tables import Stream, tables
 
 _LABELS = {None: (0,), FLOAT32: (4,), FLOAT64: (8,), INT32: (1, 10, 2, 3, 4, 5)}  # bytes, the likely ones first
@@ -40,10 +40,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of one form: how many values each has, then the values, keys (sparse) and labels of all.
-
-    The values of dense rows may be a table within the bytes that were read, to be copied by who keeps them.
-    """
+    """Rows of one form: how many values each has, then the values, keys (sparse) and labels of all."""
 
     counts: Places
     values: _Numbers
@@ -228,7 +225,7 @@ def _joined(streams: list[tuple[_Part, _Numbers]], counts: Places) -> _Numbers:
     if (counts == counts[0]).all():
         rows = items(joined.view(np.uint8), dtype.itemsize * int(counts[0]))
         for part, stream in streams:
-            rows[part.rows] = flat(stream).view(rows.dtype)
+            rows[part.rows] = stream.view(rows.dtype)
         return joined
     begins = dtype.itemsize * (np.cumsum(counts) - counts)
     for part, stream in streams:

@@ -25,12 +25,11 @@ class Content:
 
 
 class File:
-    """A file; what is looked at is good until the next look. `size` is 0 where that takes more than a look."""
+    """A file; what was looked at stays as it is. `size` is 0 where that takes more than a look."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._buffer = np.empty(0, np.uint8)
-        self._begin = self._end = 0  # of what was read and not passed over
+        self._held: Bytes = np.empty(0, np.uint8)  # read and not passed over
         self.size = 0
         plain = isinstance(file, io.BytesIO) or isinstance(getattr(file, "raw", None), io.FileIO)
         if plain and file.seekable():
@@ -39,21 +38,18 @@ class File:
 
     def look(self, size: int) -> Bytes:
         """The next bytes, so many, fewer at the end of the file only."""
-        held = self._end - self._begin
-        if size > self._buffer.size:
-            grown = np.empty(size, np.uint8)
-            grown[:held] = self._buffer[self._begin : self._end]
-            self._buffer = grown
-        elif self._begin:
-            self._buffer.data[:held] = self._buffer.data[self._begin : self._end]
-        self._begin, self._end = 0, held
-        while self._end < size and (got := self._read(self._buffer.data[self._end : size])):
-            self._end += got
-        return self._buffer[: self._end]
+        end = self._held.size
+        if end < size:
+            buffer = np.empty(size, np.uint8)
+            buffer[:end] = self._held
+            while end < size and (got := self._read(buffer.data[end:])):
+                end += got
+            self._held = buffer[:end]
+        return self._held[:size]
 
     def move(self, size: int) -> None:
         """Passes over so many."""
-        self._begin += size
+        self._held = self._held[size:]
 
     def _read(self, room: memoryview) -> int:
         if isinstance(self._file, io.BufferedIOBase):

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from topx.frame import INT32, Form
+from topx.frame import Form
 from topx.frames import Damaged, Frames
 from topx.pieces import Bytes, Places, flat, items, tally, windows
 
 _MANY = 256  # rows that are worth a table of their own
 _SHORT = 64  # bytes of data that are compared, under a mask, rather than cut out
 
-Stream = tuple[Bytes, Places]  # the data of some rows, back to back or a row each, and the bytes of each
+Stream = tuple[Bytes, Places]  # the data of some rows, back to back, and the bytes of each
 
 
 def tables(frames: Frames, form: Form) -> Iterator[tuple[Places, dict[str, Stream]]]:
@@ -42,10 +42,7 @@ def tables(frames: Frames, form: Form) -> Iterator[tuple[Places, dict[str, Strea
             some = table.reshape(-1, size) if alike.all() else table.reshape(-1, size)[alike]
             streams = {}
             for name, (begin, end) in cuts.items():
-                column = some[:, begin:end]
-                # The values of dense rows are most of the bytes: they wait for their last place.
-                waits = name == "values" and form.shape is None and form.tensor != INT32
-                streams[name] = column if waits else flat(column), np.full(len(some), end - begin)
+                streams[name] = flat(some[:, begin:end]), np.full(len(some), end - begin)
             yield rows[alike], streams
 
 
