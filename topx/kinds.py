@@ -1,7 +1,7 @@
 """Many records of recordIO-protobuf at once, in the bytes that the SageMaker SDK v2 writes.
 
-Rows with equally many values and equally many bytes of keys have one layout: they are one kind of row.
-Writing copies the frame of each row's kind and fills in the data.
+Rows whose values, keys and labels take equally many bytes have one layout: they are one kind of row. Writing
+copies the frame of each row's kind and fills in the data.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topx import varint
-from topx.frame import FLOAT32, LONGEST, MAGIC
+from topx.frame import LONGEST, MAGIC, Form
 from topx.pieces import Bytes, Places, copy, groups, items, windows
 
 _FEW = 64  # rows of a kind that are copied one by one
@@ -30,45 +30,48 @@ class Kinds:
     spans: Spans  # begins from the frame's head
 
 
-def lay_out(nnz: Places, key_bytes: Places, shape: int | None, labelled: bool) -> Kinds:
-    """The kinds of rows with so many values and bytes of keys, both (kinds,); dense without a shape.
+def lay_out(bytes_of: dict[str, Places], form: Form) -> Kinds:
+    """The kinds of rows whose values, keys and labels take so many bytes, each (kinds,).
 
     Fields stand in the order of their numbers, empty ones are left out. Raises ValueError where a row is too
     long for a record.
     """
-    label = 4 * labelled
-    head = label_head(FLOAT32, label) if labelled else b""
-    tail = shape_field(shape) + head
-    counted, keyed = np.where(nnz > 0, _field(4 * nnz), 0), np.where(key_bytes > 0, _field(key_bytes), 0)
-    tensor = counted + keyed + len(shape_field(shape))
+    value_bytes, key_bytes, label_bytes = (bytes_of[name] for name in ("values", "keys", "label"))
+    tails, which = _tails(label_bytes, form)
+    counted, keyed = (np.where(size > 0, _field(size), 0) for size in (value_bytes, key_bytes))
+    tensor = counted + keyed + len(shape_field(form.shape))
     value = _field(tensor)
     entry = 8 + _field(value)
-    payloads = _field(entry) + len(head) + label
+    payloads = _field(entry) + len(tails[0]) - len(shape_field(form.shape)) + label_bytes
     if payloads.max() > LONGEST:
-        raise ValueError(f"{nnz.max()} values take {payloads.max()} bytes; a record has at most {LONGEST}")
+        raise ValueError(
+            f"{value_bytes.max()} bytes of values make {payloads.max()}; a record has at most {LONGEST}"
+        )
     sizes = 8 + (payloads + 3) // 4 * 4
     heads = np.cumsum(sizes) - sizes
-    ends = 8 + payloads - len(tail) - label  # of the keys
+    ends = 8 + payloads - len(tails[0]) - label_bytes  # of the keys
     keys = ends - key_bytes
-    values = ends - keyed - 4 * nnz
+    values = ends - keyed - value_bytes
 
     frames = np.zeros(sizes.sum(), np.uint8)
     words = frames.view("<u4")
     words[heads // 4], words[heads // 4 + 1] = MAGIC, payloads
-    numbers = np.empty((nnz.size, 16), np.int64)
-    numbers[:] = [0x0A, 0, 0x0A, 6, *b"values", 0x12, 0, 0x12, 0, 0x0A, 0]
-    numbers[:, [1, 11, 13, 15]] = np.column_stack([entry, value, tensor, 4 * nnz])
+    numbers = np.empty((sizes.size, 16), np.int64)
+    numbers[:] = [0x0A, 0, 0x0A, 6, *b"values", 0x12, 0, form.tensor << 3 | 2, 0, 0x0A, 0]
+    numbers[:, [1, 11, 13, 15]] = np.column_stack([entry, value, tensor, value_bytes])
     used = np.ones(numbers.shape, bool)
-    used[nnz == 0, 14:] = False
+    used[value_bytes == 0, 14:] = False
     copy(frames, heads + 8, varint.encoded(numbers[used]), None, values - 8)
-    numbers = np.column_stack([np.full(nnz.size, 0x12), key_bytes])[key_bytes > 0]
-    copy(frames, heads + values + 4 * nnz, varint.encoded(numbers.reshape(-1)), None, keyed - key_bytes)
-    lengths = np.full(nnz.size, len(tail))
-    copy(frames, heads + ends, np.frombuffer(tail, np.uint8), np.zeros(nnz.size, np.int64), lengths)
+    numbers = np.column_stack([np.full(sizes.size, 0x12), key_bytes])[key_bytes > 0]
+    begins = heads + values + value_bytes
+    copy(frames, begins, varint.encoded(numbers.reshape(-1)), None, keyed - key_bytes)
+    for tail, kinds in zip(tails, which, strict=True):
+        if tail:
+            windows(frames, len(tail))[(heads + ends)[kinds]] = np.void(tail)
     spans = {
-        "values": (values, 4 * nnz),
+        "values": (values, value_bytes),
         "keys": (keys, key_bytes),
-        "label": (8 + payloads - label, np.full(nnz.size, label)),
+        "label": (8 + payloads - label_bytes, label_bytes),
     }
     return Kinds(frames=frames, heads=heads, payloads=payloads, spans=spans)
 
@@ -136,6 +139,16 @@ def label_head(tensor: int, size: int) -> bytes:
     """All of a label but its number, which takes size bytes in this field of a Value."""
     number = field(tensor << 3 | 2, field(0x0A, bytes(size)))
     return field(0x12, field(0x0A, b"values") + field(0x12, number))[:-size]
+
+
+def _tails(label_bytes: Places, form: Form) -> tuple[list[bytes], list[Places]]:
+    """What follows the keys, up to the label's number, for each size of this; and the kinds that have it."""
+    if form.label is None:
+        return [shape_field(form.shape)], [np.arange(label_bytes.size)]
+    same = groups(label_bytes)
+    return [
+        shape_field(form.shape) + label_head(form.label, int(label_bytes[kinds[0]])) for kinds in same
+    ], same
 
 
 def _sizes(kinds: Kinds) -> Places:

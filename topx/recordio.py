@@ -16,7 +16,7 @@ from scipy import sparse
 from topx import varint
 from topx.ahead import ahead
 from topx.errors import RecordsRejected
-from topx.frame import Form
+from topx.frame import DTYPES, FLOAT32, FLOAT64, INT32, Form
 from topx.frames import Damaged, Frames, scan
 from topx.kinds import Kinds, fill, filled, lay_out, table
 from topx.pieces import Bytes, Places, distinct, items, keep_at_hand
@@ -27,45 +27,73 @@ _ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk of sparse rows
 _BYTES = 1 << 19  # of dense ones: processors keep as much at hand
 _BLOCK = 1 << 23  # bytes of a read chunk
 
-_Floats = NDArray[np.float32]
 
-
-def write_sparse(file: BinaryIO, matrix: Any, labels: ArrayLike | None = None) -> None:
-    """Appends one sparse record per row, byte-identical to the SageMaker SDK v2 for float32.
+def write_sparse(
+    file: BinaryIO, matrix: Any, labels: ArrayLike | None = None, *, own_dtype: bool = False
+) -> None:
+    """Appends one sparse record per row, byte-identical to the SageMaker SDK v2.
 
     matrix is any SciPy sparse matrix (rows, feature_dim), labels (rows,) numbers; both are written as
-    float32. The keys of a row keep the order they have in the matrix. Raises RecordsRejected.
+    float32, which SageMaker's FM and k-NN need, or each in its own dtype as the SDK does: float32, float64, or
+    int32 for integers. The keys of a row keep the order they have in the matrix. Raises RecordsRejected.
     """
     if not sparse.issparse(matrix) or matrix.ndim != 2:
         raise RecordsRejected(
             f"got {_kind(matrix)}; write_sparse takes a SciPy sparse matrix (rows, feature_dim)"
         )
     csr = matrix.tocsr()
-    column = _column(labels, csr.shape[0])
+    values, column = csr.data, _column(labels, csr.shape[0], own_dtype)
+    form = _form(values, csr.shape[1], column, own_dtype)
     if csr.nnz > _NUMBERS // 8:
         keep_at_hand()
-    for _, frames in ahead(lambda span: _sparse_frames(csr, *span, column), _spans(csr)):
-        file.write(frames.data)
+
+    def frames(span: tuple[int, int]) -> Bytes:
+        begins = csr.indptr[span[0] : span[1] + 1].astype(np.int64)
+        part = slice(begins[0], begins[-1])
+        begins -= begins[0]
+        keys = csr.indices[part]
+        _check_keys(keys, begins, span[0], csr.shape[1])
+        some = _numbers(values[part], "values", form.tensor)
+        return _frames(form, begins, some, keys, None if column is None else column[slice(*span)])
+
+    for _, written in ahead(frames, _spans(csr)):
+        file.write(written.data)
 
 
-def write_dense(file: BinaryIO, matrix: ArrayLike, labels: ArrayLike | None = None) -> None:
-    """Appends one dense record per row, byte-identical to the SageMaker SDK v2 for float32.
+def write_dense(
+    file: BinaryIO, matrix: ArrayLike, labels: ArrayLike | None = None, *, own_dtype: bool = False
+) -> None:
+    """Appends one dense record per row, byte-identical to the SageMaker SDK v2.
 
-    matrix (rows, features), labels (rows,) numbers; both are written as float32. Raises RecordsRejected.
+    matrix (rows, features), labels (rows,) numbers; both are written as `write_sparse` does. Raises
+    RecordsRejected.
     """
     array = np.asarray(matrix)
     if array.ndim != 2:
         raise RecordsRejected(f"got {_kind(matrix)}; write_dense takes an array (rows, features)")
-    column = _column(labels, array.shape[0])
-    width = array.shape[1]
-    kinds = _kinds(np.array([width]), np.zeros(1, np.int64), None, column)
-    step = max(1, _BYTES // kinds.frames.size)
-    frames = table(kinds, 0, min(step, array.shape[0]))
-    for start in range(0, array.shape[0], step):
-        part = _float32(array[start : start + step], "values")
-        data = {"values": items(part.reshape(-1).view(np.uint8), 4 * width)} if width else {}
+    rows, width = array.shape
+    column = _column(labels, rows, own_dtype)
+    form = _form(array, None, column, own_dtype)
+    step = max(1, _BYTES // max(1, array.itemsize * width))
+    if INT32 in (form.tensor, form.label):  # whose bytes are not equally many
+        for start in range(0, rows, step):
+            part = _numbers(array[start : start + step], "values", form.tensor)
+            begins = np.arange(len(part) + 1) * width
+            some = None if column is None else column[start : start + step]
+            file.write(_frames(form, begins, part.reshape(-1), np.empty(0, np.int64), some).data)
+        return
+    each = {
+        "values": width * DTYPES[form.tensor].itemsize,
+        "keys": 0,
+        "label": 0 if form.label is None else DTYPES[form.label].itemsize,
+    }
+    kinds = _kinds({name: np.array([size]) for name, size in each.items()}, form)
+    frames = table(kinds, 0, min(step, rows))
+    for start in range(0, rows, step):
+        part = _numbers(array[start : start + step], "values", form.tensor)
+        data = {"values": items(part.reshape(-1).view(np.uint8), each["values"])} if width else {}
         if column is not None:
-            data["label"] = items(column[start : start + step].view(np.uint8), 4)
+            data["label"] = items(column[start : start + step].view(np.uint8), each["label"])
         fill(frames[: len(part)], kinds, 0, data)
         file.write(frames[: len(part)].reshape(-1).data)
 
@@ -196,18 +224,30 @@ def _kind(matrix: Any) -> str:
     return f"{type(matrix).__name__} of {np.ndim(matrix)} dimensions"
 
 
-def _float32(numbers: NDArray[Any], what: str) -> _Floats:
-    """The numbers as contiguous float32, the same memory where they are."""
+def _tensor(numbers: NDArray[Any], what: str, own_dtype: bool) -> int:
+    """In which tensor these are written."""
     if numbers.dtype.kind not in "buif":
-        raise RecordsRejected(f"the {what} have dtype {numbers.dtype}; records hold real numbers, as float32")
+        raise RecordsRejected(f"the {what} have dtype {numbers.dtype}; records hold real numbers")
+    if own_dtype and numbers.dtype.kind in "bui":
+        return INT32
+    return FLOAT64 if own_dtype and numbers.dtype.itemsize > DTYPES[FLOAT32].itemsize else FLOAT32
+
+
+def _numbers(numbers: NDArray[Any], what: str, tensor: int) -> NDArray[Any]:
+    """The numbers, contiguous and in the tensor's dtype; the same memory where they are."""
+    dtype = DTYPES[tensor]
+    if tensor == INT32:
+        if numbers.size and not -(2**31) <= numbers.min() <= numbers.max() < 2**31:
+            raise RecordsRejected(f"the {what} reach beyond int32 (2.1e9): write them as float32")
+        return np.ascontiguousarray(numbers, dtype)
     try:
         with np.errstate(over="raise"):
-            return np.ascontiguousarray(numbers, "<f4")
+            return np.ascontiguousarray(numbers, dtype)
     except FloatingPointError as error:
         raise RecordsRejected(f"the {what} reach beyond float32 (3.4e38): scale them") from error
 
 
-def _column(labels: ArrayLike | None, rows: int) -> _Floats | None:
+def _column(labels: ArrayLike | None, rows: int, own_dtype: bool) -> NDArray[Any] | None:
     if labels is None:
         return None
     column = np.asarray(labels)
@@ -215,12 +255,18 @@ def _column(labels: ArrayLike | None, rows: int) -> _Floats | None:
         raise RecordsRejected(
             f"the labels have shape {column.shape}; {rows} rows have labels of shape ({rows},)"
         )
-    return _float32(column, "labels")
+    return _numbers(column, "labels", _tensor(column, "labels", own_dtype))
 
 
-def _kinds(nnz: Places, key_bytes: Places, shape: int | None, column: _Floats | None) -> Kinds:
+def _form(values: NDArray[Any], shape: int | None, column: NDArray[Any] | None, own_dtype: bool) -> Form:
+    """That of the records to be written; column as `_column` gives it."""
+    label = None if column is None else next(name for name, dtype in DTYPES.items() if dtype == column.dtype)
+    return Form(tensor=_tensor(values, "values", own_dtype), shape=shape, width=None, label=label)
+
+
+def _kinds(bytes_of: dict[str, Places], form: Form) -> Kinds:
     try:
-        return lay_out(nnz, key_bytes, shape, column is not None)
+        return lay_out(bytes_of, form)
     except ValueError as error:
         raise RecordsRejected(f"a row cannot be written: {error}") from error
 
@@ -235,24 +281,40 @@ def _spans(csr: Any) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _sparse_frames(csr: Any, start: int, stop: int, column: _Floats | None) -> Bytes:
-    """The frames of the rows start to stop."""
-    begins = csr.indptr[start : stop + 1].astype(np.int64)
-    part = slice(begins[0], begins[-1])
-    begins -= begins[0]
-    keys, features = csr.indices[part], csr.shape[1]
+def _check_keys(keys: NDArray[Any], begins: Places, start: int, features: int) -> None:
+    """Raises RecordsRejected for a key without a column in the matrix; start: the number of the first row."""
     if keys.size and not 0 <= keys.min() <= keys.max() < features:
         place = np.flatnonzero((keys < 0) | (keys >= features))[0]
         row = start + int(np.searchsorted(begins, place, "right")) - 1
         raise RecordsRejected(
             f"row {row} has the key {keys[place]}; its matrix has columns 0 to {features - 1}"
         )
-    nnz = np.diff(begins)
-    key_bytes = np.diff(np.append(0, np.cumsum(varint.widths(keys)))[begins])
-    step = int(key_bytes.max()) + 1
-    pairs, which = distinct(nnz * step + key_bytes)
-    kinds = _kinds(pairs // step, pairs % step, features, column)
-    data = {"values": _float32(csr.data[part], "values").view(np.uint8), "keys": varint.encoded(keys)}
-    if column is not None:
-        data["label"] = column[start:stop].view(np.uint8)
-    return filled(kinds, which, data)
+
+
+def _frames(
+    form: Form, begins: Places, values: NDArray[Any], keys: NDArray[Any], labels: NDArray[Any] | None
+) -> Bytes:
+    """The frames of some rows; begins: where in the values each begins, and the end."""
+    rows = begins.size - 1
+    packed = {"values": _packed(values, begins), "keys": _packed(keys, begins if keys.size else 0 * begins)}
+    nothing = np.empty(0, np.uint8), np.zeros(rows, np.int64)
+    packed["label"] = nothing if labels is None else _packed(labels, np.arange(rows + 1))
+    codes = np.zeros(rows, np.int64)
+    steps = {name: int(sizes.max()) + 1 for name, (_, sizes) in packed.items()}
+    for name, (_, sizes) in packed.items():
+        codes = codes * steps[name] + sizes
+    codes, which = distinct(codes)
+    bytes_of = {}
+    for name in reversed(packed):
+        codes, bytes_of[name] = np.divmod(codes, steps[name])
+    data = {name: stream for name, (stream, _) in packed.items() if stream.size}
+    return filled(_kinds(bytes_of, form), which, data)
+
+
+def _packed(numbers: NDArray[Any], begins: Places) -> tuple[Bytes, Places]:
+    """The numbers as protobuf packs them, and the bytes of each row's."""
+    if numbers.dtype.kind == "f":
+        return numbers.view(np.uint8), numbers.itemsize * np.diff(begins)
+    signed = numbers.dtype == np.int32 and numbers.min(initial=0) < 0  # then in 64 bits
+    whole = numbers.astype(np.int64).view(np.uint64) if signed else numbers
+    return varint.encoded(whole), np.diff(np.append(0, np.cumsum(varint.widths(whole)))[begins])

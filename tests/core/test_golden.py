@@ -1,5 +1,6 @@
 """Records of the SageMaker SDK v2 with other numbers than Float32, read in their own dtype to the last bit."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from topx.recordio import read_matrix
+from topx.recordio import read_matrix, write_dense, write_sparse
 
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.append(str(GOLDEN))  # of the script that made the files, and knows what is in them
@@ -38,3 +39,12 @@ def test_numbers_of_the_sdk_keep_their_dtype(name: str) -> None:
     for numbers, expected in pairs:
         assert numbers.dtype == as_written(expected).dtype
         assert numbers.tobytes() == as_written(expected).tobytes()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_was_read_is_written_as_the_sdk_wrote_it(name: str) -> None:
+    content = (GOLDEN / f"{name}.rec").read_bytes()
+    matrix, labels = read_matrix(content)
+    file = io.BytesIO()
+    (write_sparse if sparse.issparse(matrix) else write_dense)(file, matrix, labels, own_dtype=True)
+    assert file.getvalue() == content

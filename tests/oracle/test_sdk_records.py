@@ -59,7 +59,7 @@ def dense_rows(draw: Any, dtype: Any = np.float32, label: Any = np.float32) -> t
 
 def written(matrix: Any, labels: Any) -> bytes:
     file = io.BytesIO()
-    (write_sparse if sparse.issparse(matrix) else write_dense)(file, matrix, labels)
+    (write_sparse if sparse.issparse(matrix) else write_dense)(file, matrix, labels, own_dtype=True)
     return file.getvalue()
 
 
@@ -91,31 +91,31 @@ def assert_records(records: list[Any], matrix: Any, labels: Any) -> None:
         assert name == "values"
         if sparse.issparse(matrix):
             span = slice(matrix.indptr[row], matrix.indptr[row + 1])
-            assert_equal(values, matrix.data[span])
+            assert_equal(values, matrix.data[span].astype(TENSORS[matrix.dtype.type]))
             np.testing.assert_array_equal(keys, matrix.indices[span])
             assert shape.tolist() == [width]
         else:
-            assert_equal(values, matrix[row])
+            assert_equal(values, matrix[row].astype(TENSORS[matrix.dtype.type]))
             assert keys.size == 0
             assert shape.tolist() in ([], [width])
         assert [tensor[0] for tensor in record["label"]] == ["values"] * (labels is not None)
         for _, values, *_ in record["label"]:
-            assert_equal(values, labels[row : row + 1])
+            assert_equal(values, labels[row : row + 1].astype(TENSORS[labels.dtype.type]))
 
 
 @many
-@given(data=st.data(), label=st.sampled_from([None, np.float32]))
-def test_sparse_bytes_are_those_of_the_sdk(oracle: Oracle, data: Any, label: Any) -> None:
-    matrix, labels = data.draw(sparse_rows(label=label))
+@given(data=st.data(), dtype=st.sampled_from(list(NUMBERS)), label=LABELS)
+def test_sparse_bytes_are_those_of_the_sdk(oracle: Oracle, data: Any, dtype: Any, label: Any) -> None:
+    matrix, labels = data.draw(sparse_rows(dtype, label))
     content = written(matrix, labels)
     assert content == sdk_written(oracle, matrix, labels)
     assert_records(oracle.ask("read_records", content=content), matrix, labels)
 
 
 @many
-@given(data=st.data(), label=st.sampled_from([None, np.float32]))
-def test_dense_bytes_are_those_of_the_sdk(oracle: Oracle, data: Any, label: Any) -> None:
-    matrix, labels = data.draw(dense_rows(label=label))
+@given(data=st.data(), dtype=st.sampled_from(list(NUMBERS)), label=LABELS)
+def test_dense_bytes_are_those_of_the_sdk(oracle: Oracle, data: Any, dtype: Any, label: Any) -> None:
+    matrix, labels = data.draw(dense_rows(dtype, label))
     content = written(matrix, labels)
     assert content == sdk_written(oracle, matrix, labels)
     assert_records(oracle.ask("read_records", content=content), matrix, labels)
