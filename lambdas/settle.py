@@ -42,7 +42,10 @@ HINTS = {  # error, beginning of a job's reason, or status -> (what to do, does 
         f"A wrong value: correct the setting. {ANEW}",
         True,
     ),
-    "AccessDenied": ("The role named above lacks this right: add it, deploy, redrive.", True),
+    "AccessDenied": (
+        "The role named above lacks this right, or a policy denies it: allow it, deploy, redrive.",
+        True,
+    ),
     "Sandbox.Timedout": ("The function ran out of time: raise function_memory_mb, deploy, redrive.", True),
     "Lambda.Unknown": ("The function ran out of time: raise function_memory_mb, deploy, redrive.", True),
     "Runtime.ExitError": ("The function ran out of memory: raise function_memory_mb, deploy, redrive.", True),

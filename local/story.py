@@ -90,8 +90,6 @@ class Story:
         self._over |= kind in ENDS
         if kind == "ExecutionRedriven":
             self._over = False
-            if self.current:
-                self.current.started = event["timestamp"]
         elif kind.endswith("StateEntered"):
             about = event["stateEnteredEventDetails"]
             given = json.loads(about.get("input", "{}"))

@@ -12,6 +12,7 @@ import pytest
 from local.jobs import Job
 from local.quotas import load
 from local.session import Session, session
+from local.story import Step, Story
 from tests.local.conftest import wait
 from tests.local.test_run import ratings
 
@@ -113,6 +114,12 @@ def test_a_run_whose_engine_was_killed_twice_is_published_by_its_second_redrive(
     states = entered(ready, execution)
     assert states[:5] == ["Preflight", "Encode", "TrainFactors", "TrainFactors", "TrainFactors"]
     assert len(states) - len(set(states)) == 2
+    story = Story(ready.cloud, execution)
+    told_states = [news.state for news in story.advance() if isinstance(news, Step)]
+    assert told_states == sorted(set(states), key=states.index)
+    outcome = story.outcome()
+    assert outcome is not None
+    assert outcome.code == 0
     every = [name for (_, name), _ in ready.cloud.jobs.all()]
     assert [name.rsplit("-", 2)[1:] for name in every[:3]] == [["0", "0"], ["0", "1"], ["0", "2"]]
     assert len(every) == len(set(every)) == 6
