@@ -54,7 +54,8 @@ class Pipeline(Stack):
             settle=functions.settle,
             lost=lost,
         )
-        functions.trigger.add_environment("TOPX_MACHINE", machine.state_machine_arn)
+        for function in (functions.trigger, functions.settle):
+            function.add_environment("TOPX_MACHINE", machine.state_machine_arn)
         functions.settle.add_environment("TOPX_TOPIC", topic.topic_arn)
         FunctionRights(
             self,

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 SUBJECT_CHARS = 99  # the most that SNS takes, and only ASCII
 CAUSE_CHARS = 3000
 SOURCE = "aws.states"
-NAME = r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]+'  # of a machine or an execution
+NAME = r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\ud800-\udfff]+'  # of an execution
 ANEW = "Start anew: an upload does so by itself, the Step Functions console with the input {} too."
 HINTS = {  # error, beginning of a job's reason, or status -> (what to do, does a redrive help)
     "InputRejected": (f"The files cannot be used: correct them. {ANEW}", False),
@@ -66,10 +66,10 @@ OTHERWISE = ("When the cause is gone, redrive.", True)
 def handler(event: dict[str, Any], context: object) -> None:
     """Frees and starts first and tells last: a topic that is down changes nothing for the datasets."""
     match event:
-        case {"detail": {"executionArn": str(arn)}} if _is_here(arn) and event.get("source", SOURCE) == SOURCE:
+        case {"detail": {"executionArn": str(arn)}} if _is_ours(arn) and event.get("source", SOURCE) == SOURCE:
             ended = cloud.execution(arn)
         case _:
-            log.warning("event ignored: it names no execution", extra={"event": ascii(event)[:CAUSE_CHARS]})
+            log.warning("event ignored: no execution of ours", extra={"event": ascii(event)[:CAUSE_CHARS]})
             return
     if ended is None or ended["status"] in cloud.ALIVE:
         log.info("not ended", extra={"execution": arn})
@@ -81,10 +81,10 @@ def handler(event: dict[str, Any], context: object) -> None:
         cloud.tell(*message(ended))
 
 
-def _is_here(arn: str) -> bool:
-    """Whether this is the name of an execution in our account and Region."""
-    _, partition, _, region, account, *_ = cloud.env("TOPIC").split(":")
-    return re.fullmatch(rf"arn:{partition}:states:{region}:{account}:execution:{NAME}:{NAME}", arn) is not None
+def _is_ours(arn: str) -> bool:
+    """Whether this is the name of an execution of our machine."""
+    executions = cloud.env("MACHINE").replace(":stateMachine:", ":execution:")
+    return re.fullmatch(rf"{re.escape(executions)}:{NAME}", arn) is not None
 
 
 def release(dataset: str, execution: str, machine: str) -> None:

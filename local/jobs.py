@@ -186,7 +186,9 @@ class Jobs:
             or request.get("TransformResources")
             or request["ProcessingResources"]["ClusterConfig"]
         )
-        problem = self._cloud.quotas.problem(kind, machines["InstanceType"], machines["InstanceCount"])
+        seconds = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)
+        asked = machines["InstanceType"], machines["InstanceCount"], seconds
+        problem = self._cloud.quotas.problem(kind, *asked)
         if problem:
             raise moto.Refusal("ResourceLimitExceeded", problem)
 

@@ -15,22 +15,25 @@ KINDS = {"training": "training job", "processing": "processing job", "transform"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """Quota name -> instances: what the account has (`applied`), and what AWS gives where nothing is listed."""
+    """Quota name -> instances, or seconds: what the account has (`applied`), and what AWS gives where nothing is listed."""
 
     applied: dict[str, float]
     default: dict[str, float]
 
-    def problem(self, kind: str, instance_type: str, count: int) -> str | None:
-        """AWS's text where a job of this kind needs more than the quota, else None."""
-        name = f"{instance_type} for {KINDS[kind]} usage"
-        value = self.applied.get(name, self.default.get(name))
-        if value is None or count <= value:
-            return None
-        return (
-            f"The account-level service limit '{name}' is {value:g} Instances, with current utilization of 0 "
-            f"Instances and a request delta of {count} Instances. Please use AWS Service Quotas to request an "
-            "increase for this quota."
-        )
+    def problem(self, kind: str, instance_type: str, count: int, seconds: int = 0) -> str | None:
+        """AWS's text where a job of this kind needs more than a quota, else None; `seconds` is its longest time."""
+        for name, asked, unit in (
+            (f"{instance_type} for {KINDS[kind]} usage", count, "Instances"),
+            (f"Longest run time for a {KINDS[kind]}", seconds, "Seconds"),
+        ):
+            value = self.applied.get(name, self.default.get(name))
+            if value is not None and asked > value:
+                return (
+                    f"The account-level service limit '{name}' is {value:.0f} {unit}, with current utilization "
+                    f"of 0 {unit} and a request delta of {asked} {unit}. Please use AWS Service Quotas to "
+                    "request an increase for this quota."
+                )
+        return None
 
     def install(self, stack: ExitStack) -> None:
         """Answers the Service Quotas API from these, until `stack` closes."""

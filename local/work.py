@@ -1,6 +1,6 @@
 """What each kind of SageMaker job does between reading S3 and writing it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ LONGEST_MESSAGE = 1024
 
 
 def staged(job: "Job", role: str) -> Staging:
-    """S3 with the rights of the job's role; raises JobFailed where the role cannot be used, or not the keys.
+    """S3 with the rights of the job's role; raises JobFailed where it cannot be used, nor image or keys.
 
-    SageMaker Developer Guide, "How to use SageMaker execution roles": a key of the output needs kms:Encrypt,
-    a key of the disks kms:CreateGrant.
+    SageMaker Developer Guide, "How to use SageMaker execution roles": the image is pulled with the role, a key
+    of the output needs kms:Encrypt, a key of the disks kms:CreateGrant.
     """
     iam, request = job.cloud.iam, job.request
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{job.kind}-job/{job.name}"
@@ -32,6 +32,8 @@ def staged(job: "Job", role: str) -> Staging:
     try:
         client = job.cloud.client("s3", role, of=arn)
         acting = Role(arn=role, session=role, id="")
+        for need in _pull(_image(job)):
+            iam.role_has(acting, need, f"{job.kind} job's image")
         if key := _key(job, output.get("KmsKeyId")):
             iam.role_has(acting, Need(action="kms:Encrypt", resource=key), f"{job.kind} job's output")
         if key := _key(job, machine.get("VolumeKmsKeyId")):
@@ -43,6 +45,25 @@ def staged(job: "Job", role: str) -> Staging:
     return Staging(client)
 
 
+def _image(job: "Job") -> str:
+    request = job.request
+    if job.kind == "training":
+        return str(request["AlgorithmSpecification"]["TrainingImage"])
+    if job.kind == "transform":
+        return str(job.cloud.jobs.model(request["ModelName"])["PrimaryContainer"]["Image"])
+    return str(request["AppSpecification"]["ImageUri"])
+
+
+def _pull(image: str) -> Iterator[Need]:
+    """The rights to pull an image, as Docker does: a token, then its layers."""
+    parts = images.IMAGE.fullmatch(image)
+    assert parts is not None  # checked when the job was made
+    repository = f"arn:aws:ecr:{parts['region']}:{parts['account']}:repository/{parts['repository']}"
+    yield Need(action="ecr:GetAuthorizationToken", resource="*")
+    for name in ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"):
+        yield Need(action=f"ecr:{name}", resource=repository)
+
+
 def _key(job: "Job", given: str | None) -> str | None:
     key = job.cloud.iam.world.key(given)
     if key and not key.startswith("arn:"):
@@ -52,7 +73,7 @@ def _key(job: "Job", given: str | None) -> str | None:
 
 def _train(job: "Job", staged: Staging) -> None:
     request, folder = job.request, job.folder
-    engine = images.engine(request["AlgorithmSpecification"]["TrainingImage"])
+    engine = images.engine(_image(job))
     channels = {one["ChannelName"]: one for one in request["InputDataConfig"]}
     staging.configure(
         folder,
@@ -78,7 +99,7 @@ def _train(job: "Job", staged: Staging) -> None:
 def _transform(job: "Job", staged: Staging) -> None:
     request, folder = job.request, job.folder
     container = job.cloud.jobs.model(request["ModelName"])["PrimaryContainer"]
-    engine = images.engine(container["Image"])
+    engine = images.engine(_image(job))
     staged.fetch_archive(container["ModelDataUrl"], folder / "model")
     staging.configure(folder, transform=request)
     staged.fetch(request["TransformInput"]["DataSource"]["S3DataSource"], folder / "input/data")

@@ -87,15 +87,6 @@ ON_BEHALF = (
     ),
     OnBehalf(
         owners=JOBS,
-        actions=_all(
-            *("ecr", "BatchCheckLayerAvailability", "BatchGetImage", "GetAuthorizationToken"),
-            "GetDownloadUrlForLayer",
-        ),
-        why="SageMaker pulls a job's image; locally engines stand in for images",
-        source=f"SageMaker Developer Guide, How to use execution roles: {SAGEMAKER_DG}/sagemaker-roles.html",
-    ),
-    OnBehalf(
-        owners=JOBS,
         actions=_all("kms", "DescribeKey"),
         why="SageMaker looks at the key of output and disks before it uses it",
         source=(

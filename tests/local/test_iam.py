@@ -18,6 +18,7 @@ from local.cloud import NotDeployed
 from local.iam.needs import Refused
 from tests.local.conftest import ROLE, Small, deploy, function, machine, policy, trust, wait
 from tests.local.contracts import contract
+from tests.local.test_jobs import processing
 from topx.errors import RunRejected
 
 ACCOUNT, REGION = moto.ACCOUNT, moto.REGION
@@ -453,6 +454,26 @@ def test_a_role_that_does_not_trust_sagemaker_runs_no_job(small: Small, refused:
             assert (status, code) == (400, "ValidationException")
             assert text.startswith(f"Could not assume role {job}.")
             assert f"perform: sts:AssumeRole on resource: {job} because no resource-based policy" in text
+
+
+PULLS = ("ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer")
+
+
+@pytest.mark.parametrize("action", [*PULLS, "ecr:BatchGetImage"])
+def test_a_job_pulls_its_image_with_its_role(small: Small, refused: list[str], action: str) -> None:
+    where = "*" if action == PULLS[0] else arn("ecr", "repository/assets")
+    job = role(small, {"Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": action, "Resource": where})
+    name = f"pull-{next(NUMBERS)}"
+    client = small.cloud.client("sagemaker")
+    client.create_processing_job(**processing(small, name, "a", RoleArn=job))
+
+    def look() -> str | None:
+        found = client.describe_processing_job(ProcessingJobName=name)
+        return found.get("FailureReason") if found["ProcessingJobStatus"] == "Failed" else None
+
+    text = wait(look)
+    assert text.startswith("ClientError: ")
+    assert f"is not authorized to perform: {action} on resource: {where}" in text
 
 
 # What comes to be.
