@@ -7,6 +7,8 @@ export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 # cdk-nag always runs; the CDK's own slow template validation runs in `make synth` only.
 export CDK_VALIDATION ?= false
+# uv trusts whom the machine trusts, as pip does: a company's proxy may have its own certificate.
+export UV_SYSTEM_CERTS ?= true
 WHEELS := --require-hashes --only-binary :all:
 
 .PHONY: demo test slow oracle image mutants check format synth lock clean
