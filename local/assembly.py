@@ -47,7 +47,7 @@ LEFT_OUT = {  # resource types that have no effect locally -> what an operator s
 NOT_EMULATED = (  # beside the resource types above; the README lists both
     "rights on what services do for us (logs, traces, metrics); local/iam/on_behalf.py lists them",
     "permission boundaries, session policies, organisations' policies, AWS's own managed policies; signatures",
-    "redrives into a Map or Parallel state; a stopped execution waits for the function that it is calling",
+    "redrives into a Map or Parallel state",
     "a training job that is stopped leaves an empty artifact: local engines write theirs at their end",
     "log groups and metrics stay empty; logs are files",
     "nothing expires and nothing is encrypted; keys exist in name",
