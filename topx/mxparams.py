@@ -36,7 +36,7 @@ _CPU, _FLOAT32, _INT32, _INT64 = 1, 0, 4, 6
 _ARRAYS, _NAME = 100_000, 1 << 10  # arrays of a list, bytes of a name: far beyond any model
 _FILLED = 64 << 20  # bytes that zeros may fill; beyond, at most 100 times the whole list
 _BLOCK = 1 << 20  # numbers written at a time
-_CACHED = 1 << 15  # numbers compared at a time
+_CACHED = 1 << 16  # numbers compared at a time
 
 Data = bytes | bytearray | memoryview | mmap
 
@@ -230,8 +230,14 @@ def _rows(
 
 def _rising(ids: NDArray[Any]) -> bool:
     """Whether each id is above the one before, by blocks that stay in a core's cache, copied to be aligned."""
-    blocks = (ids[start : start + _CACHED + 1].copy() for start in range(0, len(ids), _CACHED))
-    return all((block[1:] > block[:-1]).all() for block in blocks)
+    block, rises = np.empty(_CACHED + 1, ids.dtype), np.empty(_CACHED, bool)  # new memory would cost the most
+    for start in range(0, len(ids), _CACHED):
+        part = ids[start : start + _CACHED + 1]
+        some = block[: len(part)]
+        some[:] = part
+        if not np.greater(some[1:], some[:-1], out=rises[: len(part) - 1]).all():
+            return False
+    return True
 
 
 def _csr(
