@@ -105,6 +105,7 @@ def message(ended: dict[str, Any]) -> tuple[str, str]:
     link = cloud.console(arn, f"states/home?region={arn.split(':')[3]}#/v2/executions/details/{arn}")
     subject = " ".join(f"topx {cloud.env('STAGE')}: {dataset} {outcome}".split())
     text = "\n".join([f"{dataset}: {outcome}", *lines, f"Execution: {link}"])
+    text = text.encode("utf-8", "replace").decode()  # JSON may hold half a character, SNS may not
     return subject.encode("ascii", "replace").decode()[:SUBJECT_CHARS], text
 
 

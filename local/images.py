@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from local.iam.needs import Need
 from local.moto_seams import ACCOUNT, REGION
 
 REGISTRY = "382416733822"  # account of both algorithms' images, in our region
@@ -51,6 +52,16 @@ def problems(image: str, texts: tuple[str, str], role: str) -> Iterator[str]:
         )
     elif algorithm and parts["tag"] not in TAGS_OF_ALGORITHMS:
         yield f"Cannot find the requested image: {image}; there is :1"
+
+
+def pull(image: str) -> Iterator[Need]:
+    """The rights to pull an image that is one, as Docker does: a token, then its layers."""
+    parts = IMAGE.fullmatch(image)
+    assert parts is not None
+    repository = f"arn:aws:ecr:{parts['region']}:{parts['account']}:repository/{parts['repository']}"
+    yield Need(action="ecr:GetAuthorizationToken", resource="*")
+    for name in ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"):
+        yield Need(action=f"ecr:{name}", resource=repository)
 
 
 def engine(image: str) -> str:

@@ -181,15 +181,7 @@ class Jobs:
             self._check_role(role, _arn(f"{kind}-job", name))
         for text in job_inputs.missing(self._cloud, kind, request, role):
             raise moto.Refusal("ValidationException", text)
-        machines = (
-            request.get("ResourceConfig")
-            or request.get("TransformResources")
-            or request["ProcessingResources"]["ClusterConfig"]
-        )
-        seconds = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)
-        asked = machines["InstanceType"], machines["InstanceCount"], seconds
-        problem = self._cloud.quotas.problem(kind, *asked)
-        if problem:
+        if problem := self._cloud.quotas.problem(kind, request):
             raise moto.Refusal("ResourceLimitExceeded", problem)
 
     def check_model(self, request: dict[str, Any]) -> None:

@@ -175,6 +175,8 @@ CALL_SAGEMAKER = _seam("sagemaker.responses:SageMakerResponse", "call_action")
 CALL_STATES = _seam("stepfunctions.responses:StepFunctionResponse", "call_action")
 CALL_EVENTS = _seam("events.responses:EventsHandler", "call_action")
 CALL_DYNAMODB = _seam("dynamodb.responses:DynamoHandler", "call_action")
+SEND_MESSAGE = _seam("sqs.models:SQSBackend", "send_message")
+SEND_MESSAGES = _seam("sqs.models:SQSBackend", "send_message_batch")
 
 # Lambda: every way to call a function ends here; queues are polled by us.
 INVOKE = _seam("awslambda.models:LambdaFunction", "invoke")

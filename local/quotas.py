@@ -15,15 +15,18 @@ KINDS = {"training": "training job", "processing": "processing job", "transform"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """Quota name -> instances, or seconds: what the account has (`applied`), and what AWS gives where nothing is listed."""
+    """Quota name -> instances or seconds: what the account has (`applied`), what AWS gives if not listed."""
 
     applied: dict[str, float]
     default: dict[str, float]
 
-    def problem(self, kind: str, instance_type: str, count: int, seconds: int = 0) -> str | None:
-        """AWS's text where a job of this kind needs more than a quota, else None; `seconds` is its longest time."""
+    def problem(self, kind: str, request: dict[str, Any]) -> str | None:
+        """AWS's text where the request for a job of this kind needs more than a quota, else None."""
+        machines = request.get("ResourceConfig") or request.get("TransformResources")
+        machines = machines or request["ProcessingResources"]["ClusterConfig"]
+        seconds = request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)
         for name, asked, unit in (
-            (f"{instance_type} for {KINDS[kind]} usage", count, "Instances"),
+            (f"{machines['InstanceType']} for {KINDS[kind]} usage", machines["InstanceCount"], "Instances"),
             (f"Longest run time for a {KINDS[kind]}", seconds, "Seconds"),
         ):
             value = self.applied.get(name, self.default.get(name))

@@ -43,6 +43,8 @@ TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {  # of the model -> of JSON
 BITS = {"integer": 31, "long": 63}  # and a sign
 GIVEN = {str: "STRING_VALUE", bool: "BOOLEAN_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}
 GIVEN |= {list: "LIST_VALUE", dict: "STRUCTURE_VALUE"}
+NOT_IN_MESSAGES = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # of SQS
+UNSENDABLE = "InvalidMessageContents", "The message contains characters outside the allowed set."
 JAVA_SURROGATES = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
 
 
@@ -91,6 +93,36 @@ def install(stack: ExitStack) -> None:
     moto.put(stack, moto.PARSE, parse_parameters)
     for seam in CALLS:
         moto.put(stack, seam, _checked(seam.original))
+    moto.put(stack, moto.SEND_MESSAGE, _sending(moto.SEND_MESSAGE.original))
+    moto.put(stack, moto.SEND_MESSAGES, _sending_many(moto.SEND_MESSAGES.original))
+
+
+def _sending(original: Any) -> Any:
+    def send(self: Any, queue_name: str, message_body: str, message_attributes: Any = None, **more: Any) -> Any:
+        if _unsendable(message_body, message_attributes):
+            raise moto.Refusal(*UNSENDABLE)
+        return original(self, queue_name, message_body, message_attributes, **more)
+
+    return send
+
+
+def _sending_many(original: Any) -> Any:
+    """Each message of a batch by itself: the others are sent."""
+
+    def send(self: Any, queue_name: str, entries: dict[str, dict[str, Any]]) -> Any:
+        bad = [n for n, one in entries.items() if _unsendable(one["MessageBody"], one["MessageAttributes"])]
+        messages, failed = original(self, queue_name, {n: one for n, one in entries.items() if n not in bad})
+        code, text = UNSENDABLE
+        refused = [{"Id": entries[n]["Id"], "SenderFault": True, "Code": code, "Message": text} for n in bad]
+        return messages, [*failed, *refused]
+
+    return send
+
+
+def _unsendable(body: str, attributes: Mapping[str, Any] | None) -> bool:
+    """Whether a message has characters that SQS does not take."""
+    values = (str(one.get("StringValue", "")) for one in (attributes or {}).values())
+    return any(map(NOT_IN_MESSAGES.search, (body, *values)))
 
 
 def _checked(original: Any) -> Any:

@@ -1,6 +1,6 @@
 """What each kind of SageMaker job does between reading S3 and writing it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def staged(job: "Job", role: str) -> Staging:
     try:
         client = job.cloud.client("s3", role, of=arn)
         acting = Role(arn=role, session=role, id="")
-        for need in _pull(_image(job)):
+        for need in images.pull(_image(job)):
             iam.role_has(acting, need, f"{job.kind} job's image")
         if key := _key(job, output.get("KmsKeyId")):
             iam.role_has(acting, Need(action="kms:Encrypt", resource=key), f"{job.kind} job's output")
@@ -52,16 +52,6 @@ def _image(job: "Job") -> str:
     if job.kind == "transform":
         return str(job.cloud.jobs.model(request["ModelName"])["PrimaryContainer"]["Image"])
     return str(request["AppSpecification"]["ImageUri"])
-
-
-def _pull(image: str) -> Iterator[Need]:
-    """The rights to pull an image, as Docker does: a token, then its layers."""
-    parts = images.IMAGE.fullmatch(image)
-    assert parts is not None  # checked when the job was made
-    repository = f"arn:aws:ecr:{parts['region']}:{parts['account']}:repository/{parts['repository']}"
-    yield Need(action="ecr:GetAuthorizationToken", resource="*")
-    for name in ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage"):
-        yield Need(action=f"ecr:{name}", resource=repository)
 
 
 def _key(job: "Job", given: str | None) -> str | None:

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from lambdas import settle
-from tests.doors.world import EXECUTION, World, event, same_after_any_crash
+from tests.doors.world import ACCOUNT, EXECUTION, World, event, same_after_any_crash
 
 FIRST = f"{EXECUTION}:first"
 RUN = "20261124-100000-42b83240"
@@ -71,6 +71,11 @@ def test_a_function_is_told_with_its_message_and_without_its_traceback() -> None
     assert "File ..." not in text
 
 
+def test_half_a_character_in_a_message_is_told_as_a_question_mark() -> None:
+    text = told(failing("InputRejected", '{"errorMessage": "\\ud800 is no item"}'))["Message"]
+    assert "Cause: ? is no item" in text
+
+
 @pytest.mark.parametrize(
     ("error", "cause", "hint", "redrive"),
     [
@@ -78,7 +83,12 @@ def test_a_function_is_told_with_its_message_and_without_its_traceback() -> None
         ("DatasetBusy", "held", "Nothing is lost", False),
         ("SageMaker.ResourceLimitExceededException", "limit", "request an increase", True),
         ("SageMaker.AmazonSageMakerException", "1 validation error detected", "correct the setting", True),
-        ("ClientError", "User: f is not authorized to perform: s3:GetObject on ...", "lacks this right", True),
+        (
+            "ClientError",
+            "User: f is not authorized to perform: s3:GetObject on ...",
+            "or a policy denies it",
+            True,
+        ),
         ("Sandbox.Timedout", "after 900 s", "raise function_memory_mb", True),
         ("Runtime.ExitError", "signal: killed", "ran out of memory", True),
         ("JobStopped", "job ended as Stopped", "max_runtime_seconds", False),
@@ -140,6 +150,25 @@ def test_a_late_event_of_a_run_that_was_redriven_changes_nothing(aws: World) -> 
     hold(aws, aws.begin("first"))
     before = aws.ledger()
     settle.handler(event("settle"), None)
+    assert aws.ledger() == before
+    assert not aws.messages()
+
+
+def test_an_execution_of_another_machine_of_the_account_is_left_alone(
+    aws: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    definition = json.dumps({"StartAt": "Work", "States": {"Work": {"Type": "Pass", "End": True}}})
+    made = aws.states.create_state_machine(
+        name="topx-2", definition=definition, roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine"
+    )
+    arn = aws.states.start_execution(stateMachineArn=made["stateMachineArn"], name="first")["executionArn"]
+    aws.end(arn)
+    hold(aws, arn)
+    before = aws.ledger()
+    strange = event("settle")
+    strange["detail"] |= {"executionArn": arn, "stateMachineArn": made["stateMachineArn"]}
+    settle.handler(strange, None)
+    assert [record.message for record in caplog.records] == ["event ignored: no execution of ours"]
     assert aws.ledger() == before
     assert not aws.messages()
 

@@ -107,7 +107,7 @@ def test_each_function_is_told_what_it_needs_and_no_more(pipeline: dict[str, Any
         "Evaluate": runs | ledger,
         "Publish": runs | ledger,
         "Trigger": uploads | ledger | datasets | {"MACHINE": "<WorkflowMachine>"},
-        "Settle": runs | ledger | datasets | {"TOPIC": "<Topic>"},
+        "Settle": runs | ledger | datasets | {"MACHINE": "<WorkflowMachine>", "TOPIC": "<Topic>"},
         "Recommend": ledger | datasets,
     }
 

@@ -250,11 +250,16 @@ def test_only_a_job_that_runs_can_be_stopped(small: Small) -> None:
             "ResourceLimitExceeded",
             "The account-level service limit 'ml.m5.large for training job usage' is 20 Instances",
         ),
+        (
+            {"TrainingJobName": "new", "StoppingCondition": {"MaxRuntimeInSeconds": 432_001}},
+            "ResourceLimitExceeded",
+            "'Longest run time for a training job' is 432000 Seconds, .* a request delta of 432001 Seconds",
+        ),
     ],
 )
 def test_a_create_call_refuses_as_sagemaker_does(small: Small, change: Any, code: str, text: str) -> None:
     client = small.cloud.client("sagemaker")
-    name = f"taken-{code.lower()}"
+    name = f"taken-{code.lower()}-{len(text)}"
     client.create_training_job(**training(small, name))
     with pytest.raises(client.exceptions.ClientError, match=text) as refused:
         client.create_training_job(**training(small, name, **change))

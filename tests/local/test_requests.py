@@ -372,6 +372,26 @@ def test_services_refuse_before_they_answer(
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
+@contract("SEND_MESSAGE", "SEND_MESSAGES")
+@pytest.mark.parametrize("text", ["a\ud800", "\udc00a", "a\x00", "\x1f", "\ufffe", "\uffff"], ids=ascii)
+def test_a_message_with_characters_that_sqs_does_not_take_is_refused_and_no_other(
+    small: Small, text: str
+) -> None:
+    sqs = small.cloud.client("sqs")
+    queue = deploy(small.cloud, f"chars-{ord(text.strip('a')):x}", {"Queue": {"Type": "AWS::SQS::Queue"}})
+    url, taken = queue["Queue"], "\t\n\r \ud7ff\ue000\ufffd\U00010000\U0010ffff"
+    attributes = {"name": {"DataType": "String", "StringValue": text}}
+    for given in ({"MessageBody": text}, {"MessageBody": "a", "MessageAttributes": attributes}):
+        with pytest.raises(sqs.exceptions.ClientError, match="InvalidMessageContents"):
+            sqs.send_message(QueueUrl=url, **given)
+    entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate((taken, text))]
+    answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    assert [one["Id"] for one in answer["Successful"]] == ["0"]
+    assert [(one["Id"], one["Code"]) for one in answer["Failed"]] == [("1", "InvalidMessageContents")]
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert message["Body"] == taken
+
+
 def answered(small: Small, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
     """Status and JSON of the answer to a bare request."""
     headers = {

@@ -71,6 +71,11 @@ SIGNATURES: dict[str, list[str] | str] = {  # of what we replace -> its paramete
     "CALL_STATES": ["self"],
     "CALL_EVENTS": ["self"],
     "CALL_DYNAMODB": ["self"],
+    "SEND_MESSAGE": [
+        *("self", "queue_name", "message_body", "message_attributes", "delay_seconds", "deduplication_id"),
+        *("group_id", "system_attributes", "validate_group_id"),
+    ],
+    "SEND_MESSAGES": ["self", "queue_name", "entries"],
     "INVOKE": ["self", "body", "request_headers", "response_headers"],
     "CREATE_MAPPING": ["self", "spec"],
     "SEND_TO_TARGETS": ["self", "original_event", "transform_input"],
