@@ -39,6 +39,7 @@ What a person sees:
 
     __main__.py        the command line
     run.py             `run`: one execution over given files
+    check.py           `check`: what a run would make of files
     up.py              `up`: everything kept running
     demo.py            `demo`: a made-up shop
     shop.py            its events

@@ -1,4 +1,4 @@
-"""The command line: `python -m local run FILE...`, `up`, `demo`."""
+"""The command line: `python -m local run FILE...`, `check FILE...`, `up`, `demo`."""
 
 import argparse
 import signal
@@ -48,6 +48,12 @@ def _run(given: argparse.Namespace, screen: Screen) -> int:
     return one_run.run(asked, screen)
 
 
+def _check(given: argparse.Namespace, screen: Screen) -> int:
+    from local.check import check
+
+    return check(given.files, given.test, given.set, screen, as_json=given.json)
+
+
 def _up(given: argparse.Namespace, screen: Screen) -> int:
     up(given.quotas, given.out / "logs", screen)
     return 0
@@ -63,20 +69,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="topx on one machine, without AWS.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, do: Any, about: str, out: str) -> argparse.ArgumentParser:
+    def command(name: str, do: Any, about: str, out: str = "") -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=about, description=about)
         made.set_defaults(do=do)
-        made.add_argument(
-            "--out", type=Path, default=Path(out), metavar="DIR", help="results and logs (%(default)s)"
-        )
+        if out:
+            made.add_argument(
+                "--out", type=Path, default=Path(out), metavar="DIR", help="results and logs (%(default)s)"
+            )
         return made
 
     run = command("run", _run, "train on FILEs and publish every user's list", "topx-run")
-    run.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings or events")
-    run.add_argument("--test", type=Path, metavar="FILE", help="a given test set")
-    run.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="such as rank.x=20"
-    )
+    checked = command("check", _check, "say what a run would make of FILEs, in seconds")
+    checked.add_argument("--json", action="store_true", help="the summary as JSON")
+    for one in (run, checked):
+        one.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ratings or events")
+        one.add_argument("--test", type=Path, metavar="FILE", help="a given test set")
+        one.add_argument(
+            "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="such as rank.x=20"
+        )
     kept = command("up", _up, "keep embedded AWS running; uploads start runs", "topx-up")
     for one in (run, kept):
         one.add_argument("--quotas", type=Path, metavar="FILE", help="Service Quotas of the account, as JSON")

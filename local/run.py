@@ -17,7 +17,7 @@ from local.story import Outcome, Story
 from topx import paths
 from topx.errors import SettingsRejected, join
 from topx.fields import as_json, merged
-from topx.settings import Deploy, load_deploy, load_run
+from topx.settings import Deploy, Run, load_deploy, load_run
 
 RECORD = "run.json"  # marks a folder as ours
 RESULTS = (  # what a run leaves there, and the next one replaces
@@ -47,19 +47,10 @@ def request(
     files: list[Path], *, test: Path | None, given: list[str], out: Path, quotas: Path | None
 ) -> Request:
     """The command line, checked before anything starts; raises SettingsRejected with every problem."""
-    problems: list[str] = []
-    stage = deployed()
-    dataset = stage.datasets[0]
-    for path in (*files, *([test] if test else [])):
-        problems += _file_problems(path)
+    problems, overrides, _ = asked_for([*files, *([test] if test else [])], given)
+    dataset = deployed().datasets[0]
     try:
         limits = load(quotas)
-    except SettingsRejected as error:
-        problems += split(error)
-    overrides = _overrides(given, problems)
-    try:
-        run = load_run(merged(as_json(stage.run), overrides))
-        problems += stage.run_problems(run)
     except SettingsRejected as error:
         problems += split(error)
     problems += out_problems(out)
@@ -70,10 +61,24 @@ def request(
     ]
     if problems:
         raise SettingsRejected(join(list(dict.fromkeys(problems))))
-    uploads = {f"{paths.uploads(dataset)}{name}": path for name, path in _named(files).items()}
+    uploads = {f"{paths.uploads(dataset)}{name}": path for name, path in named(files).items()}
     if test:
         uploads[f"{paths.tests(dataset)}{test.name}"] = test
     return Request(dataset=dataset, uploads=uploads, overrides=overrides, out=out, quotas=limits)
+
+
+def asked_for(files: list[Path], given: list[str]) -> tuple[list[str], dict[str, Any], Run]:
+    """What files and `SECTION.KEY=VALUE` words ask for: (problems, overrides, settings if there are none)."""
+    stage = deployed()
+    problems = [problem for path in files for problem in _file_problems(path)]
+    overrides = _overrides(given, problems)
+    try:
+        run = load_run(merged(as_json(stage.run), overrides))
+        problems += stage.run_problems(run)
+    except SettingsRejected as error:
+        run = stage.run
+        problems += split(error)
+    return problems, overrides, run
 
 
 def out_problems(out: Path) -> Iterator[str]:
@@ -201,7 +206,7 @@ def _overrides(given: list[str], problems: list[str]) -> dict[str, Any]:
     return made
 
 
-def _named(files: list[Path]) -> dict[str, Path]:
+def named(files: list[Path]) -> dict[str, Path]:
     """Each file under its path below the folder that all of them share, so that no name is taken twice."""
     absolute = [path.absolute() for path in files]
     shared = Path(os.path.commonpath([path.parent for path in absolute]))

@@ -12,8 +12,10 @@ from rich.status import Status
 from rich.table import Table
 
 from local.story import Outcome, Step, Story
+from topx.quarantine import REASONS
 
 LOOK_SECONDS = 0.4
+MOST_VALUES, BAR = 12, 30  # values shown, characters of the longest bar
 
 
 class Screen:
@@ -123,6 +125,53 @@ class Screen:
         self._console.print(table)
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary["reasons"].items())
         self.say(f"Set aside: {reasons or 'nothing'}. {summary['users']:,} users, {summary['items']:,} items.")
+
+    def summary(self, summary: dict[str, Any]) -> None:
+        """What a run would make of files: formats, rows, values, times, what is held out, and warnings."""
+        for file in summary["files"]:
+            self.say(f"{file['name']}: {file['format']}")
+        self.data(summary)
+        for file in summary["files"]:
+            for reason, rows in file["examples"].items():
+                self.say(f"  {file['name']}, {reason}: {REASONS[reason]}")
+                for row in rows:
+                    self.say(f"    {row}")
+        held, span = summary["held_out"], summary["time_span"]
+        facts = {
+            "density": f"{summary['density']:.4%} of all pairs",
+            "positives": f"{summary['positives']:,}",
+            "scale": summary["scale"],
+            "held out": f"{held['pairs']:,} events of {held['users']:,} users, of whom "
+            f"{held['judged_users']:,} can be judged",
+            "split": summary["split"],
+            "times": f"{span['first']} to {span['last']}" if span else "none",
+        }
+        self.say()
+        for name, text in facts.items():
+            self.say(f"{name:<11}{text}")
+        self._values(summary["values"])
+        for text in summary["warnings"]:
+            self.trouble(text)
+        self.say("\nIf a guess is wrong, set it: --set data.delimiter=';' --set data.header=false")
+        self.say(
+            "--set data.columns.user=NAME (or its position from 0; so item, value, time, `none` for no such)"
+        )
+
+    def _values(self, values: list[dict[str, Any]]) -> None:
+        """A bar for each of the commonest values."""
+        common = sorted(values, key=lambda one: -one["rows"])[:MOST_VALUES]
+        if not common:
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, side in (("value", "left"), ("rows", "right"), ("", "left")):
+            table.add_column(name, justify=side)  # type: ignore[arg-type]
+        for one in values:
+            if one in common:
+                bar = "█" * max(1, round(BAR * one["rows"] / common[0]["rows"]))
+                table.add_row(escape(f"{one['value']}"), f"{one['rows']:,}", f"[blue]{bar}[/]")
+        self._console.print(table)
+        if len(values) > len(common):
+            self.say(f"and {len(values) - len(common)} less common values")
 
     def list_of(self, user: str, history: list[str], items: list[str]) -> None:
         """One user's history beside the list made for them."""
