@@ -140,7 +140,7 @@ def check_files(dataset: str, files: list[File], tests: list[File], run: Run) ->
     if not files:
         raise InputRejected(
             f"there is no rating file below s3://{cloud.env('UPLOADS')}/{paths.uploads(dataset)}; upload at "
-            "least one (CSV or TSV, gzip of each too), for instance by `aws s3 cp ratings.csv` to that address"
+            "least one (CSV or TSV; plain, gzip or zstd), for instance by `aws s3 cp ratings.csv` to there"
         )
     problems = [*name_problems(file.key for file in files), *name_problems(file.key for file in tests)]
     size = sum(file.bytes for file in [*files, *tests])

@@ -86,7 +86,7 @@ def _text_lines(head: bytes) -> list[str]:
     foreign = next((name for magic, name in _FOREIGN.items() if head.startswith(magic)), None)
     if foreign or len(head) - len(head.translate(None, _CONTROLS)) > max(1, len(head) // 50):
         raise InputRejected(
-            f"it is {foreign or 'binary'}; upload UTF-8 text with one row per line: CSV or TSV, gzip allowed"
+            f"it is {foreign or 'binary'}; upload UTF-8 text, one row per line: CSV or TSV, plain, gzip or zstd"
         )
     text = head.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     lines = [line for line in text.split("\n") if line][:_LINES]

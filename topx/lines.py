@@ -9,12 +9,13 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from topx.errors import InputRejected
@@ -23,26 +24,33 @@ BLOCK = 16 * 2**20  # bytes: large enough for dictionaries to pay off, small eno
 LONGEST = 32 * 2**20  # bytes of one row
 _QUOTED = 2**20  # bytes, and lines below, that one row with quoted line ends may span
 _SPAN = 1000
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed where it is gzip (by its content, not its name).
+    """The file's bytes, decompressed where it is gzip or zstd (by its content, not its name).
 
     Raises InputRejected when the compressed bytes are damaged or end early.
     """
     with path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
+        head = raw.read(4)
         raw.seek(0)
-        if not packed:
-            yield raw
-            return
+        kind = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else None
         try:
-            with gzip.open(raw) as file:
-                yield cast(BinaryIO, file)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputRejected(f"the gzip data is damaged ({error}); compress and upload it again") from error
+            with ExitStack() as stack:
+                if kind == "gzip":
+                    yield cast(BinaryIO, stack.enter_context(gzip.open(raw)))
+                elif kind == "zstd":
+                    yield cast(BinaryIO, stack.enter_context(pa.CompressedInputStream(raw, "zstd")))
+                else:
+                    yield raw
+        except (EOFError, OSError, zlib.error) as error:
+            if kind is None or (isinstance(error, OSError) and error.errno is not None):
+                raise  # of the disk, not of what it holds
+            raise InputRejected(
+                f"the {kind} data is damaged ({error}); compress and upload it again"
+            ) from error
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:

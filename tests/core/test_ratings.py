@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,14 +54,28 @@ def table(delimiter: str, *, header: bool) -> str:
     return "\n".join([HEADS[delimiter], *body] if header else body) + "\n"
 
 
-@pytest.mark.parametrize("packed", [False, True])
+def zstd(content: bytes) -> bytes:
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "zstd") as file:
+        file.write(content)
+    return packed.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+PACKED = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstd,
+    "zstd twice": lambda text: zstd(text[:9]) + zstd(text[9:]),
+}
+
+
+@pytest.mark.parametrize("packed", PACKED)
 @pytest.mark.parametrize("header", [False, True])
 @pytest.mark.parametrize("delimiter", list(HEADS))
 def test_every_delimiter_header_and_compression_reads_the_same(
-    tmp_path: Path, delimiter: str, header: bool, packed: bool
+    tmp_path: Path, delimiter: str, header: bool, packed: str
 ) -> None:
-    text = table(delimiter, header=header).encode()
-    one = source(tmp_path, gzip.compress(text) if packed else text)
+    one = source(tmp_path, PACKED[packed](table(delimiter, header=header).encode()))
     found = read([one], Data(columns=Columns(time=3)))
     assert rows(found) == ROWS
     shown = {"\t": "tab"}.get(delimiter, f"`{delimiter}`")
@@ -279,6 +294,15 @@ def test_all_bad_files_are_named_at_once_each_with_what_to_do(tmp_path: Path) ->
         assert part in message
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_packed_file_that_ends_early_is_refused_wherever_it_ends(tmp_path: Path, kind: str) -> None:
+    whole = PACKED[kind]("".join(f"u{n},i{n * n},5\n" for n in range(200_000)).encode())
+    for size in (12, len(whole) // 2, len(whole) - 1):
+        one = source(tmp_path, whole[:size], "cut.csv")
+        with pytest.raises(InputRejected, match=f"cut.csv: the {kind} data is damaged"):
+            read([one], Data())
+
+
 def test_damaged_gzip_and_files_without_a_good_row_are_refused(tmp_path: Path) -> None:
     whole = gzip.compress("".join(f"u{n},i{n * n},5\n" for n in range(200_000)).encode())
     files = [
@@ -335,7 +359,7 @@ def test_settings_that_do_not_fit_the_file_are_named(tmp_path: Path) -> None:
     order=st.randoms(use_true_random=False),
     delimiter=st.sampled_from(["\t", ";", "|"]),
     cut=st.integers(1, 2),
-    packed=st.booleans(),
+    packed=st.sampled_from(list(PACKED)),
 )
 def test_order_cut_compression_and_delimiter_of_rows_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory,
@@ -343,7 +367,7 @@ def test_order_cut_compression_and_delimiter_of_rows_do_not_matter(
     order: object,
     delimiter: str,
     cut: int,
-    packed: bool,
+    packed: str,
 ) -> None:
     def files(some: list[tuple[str, str, int]], mark: str, parts: int) -> list[Source]:
         folder = tmp_path_factory.mktemp("files")
@@ -354,7 +378,7 @@ def test_order_cut_compression_and_delimiter_of_rows_do_not_matter(
                 for u, i, v in some[part::parts]
             ]
             text = "\n".join([mark.join(["user", "item", "rating"]), *body]).encode()
-            found.append(source(folder, gzip.compress(text) if packed and part else text, f"{part}.csv"))
+            found.append(source(folder, PACKED[packed](text) if part else text, f"{part}.csv"))
         return found
 
     mixed = list(cells)
