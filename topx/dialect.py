@@ -20,8 +20,6 @@ _FOREIGN = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
 }
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r") | {127})
 
@@ -30,6 +28,7 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r") | {127})
 class Dialect:
     """How one file is written. Columns are positions from 0; `numeric`: the values look like numbers."""
 
+    encoding: str
     delimiter: str
     header: bool
     width: int
@@ -41,8 +40,10 @@ class Dialect:
     because: str
 
 
-def detect(head: bytes, data: Data) -> Dialect:
+def detect(head: bytes, data: Data, encoding: str = "utf-8") -> Dialect:
     """How the file that begins with these whole lines is written; what `data` fixes is not guessed.
+
+    The lines are UTF-8 by now; `encoding` is that of the file.
 
     Raises InputRejected with every problem of the file.
     """
@@ -68,11 +69,14 @@ def detect(head: bytes, data: Data) -> Dialect:
     label = [f"`{name}`" for name in names] or [f"column {position}" for position in range(width)]
     roles = ", ".join(f"no {role}" if p is None else f"{role} {label[p]}" for role, p in at.items())
     unused = [label[position] for position in range(width) if position not in at.values()]
+    written = "" if encoding == "utf-8" else f"{encoding}, "
     return Dialect(
+        encoding=encoding,
         delimiter=delimiter,
         header=header,
         width=width,
-        because=f"{_DELIMITERS[delimiter]} and {'a' if header else 'no'} header, because {split} and {why}; "
+        because=f"{written}{_DELIMITERS[delimiter]} and {'a' if header else 'no'} header, "
+        f"because {split} and {why}; "
         + "; ".join([roles, *([f"not used: {short(', '.join(unused))}"] if unused else [])]),
         user=at["user"] or 0,
         item=at["item"] or 0,
@@ -86,7 +90,8 @@ def _text_lines(head: bytes) -> list[str]:
     foreign = next((name for magic, name in _FOREIGN.items() if head.startswith(magic)), None)
     if foreign or len(head) - len(head.translate(None, _CONTROLS)) > max(1, len(head) // 50):
         raise InputRejected(
-            f"it is {foreign or 'binary'}; upload UTF-8 text, one row per line: CSV or TSV, plain, gzip or zstd"
+            f"it is {foreign or 'binary'}; upload text, one row per line: CSV or TSV, plain, gzip or zstd; "
+            "data.encoding names another encoding than UTF-8"
         )
     text = head.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     lines = [line for line in text.split("\n") if line][:_LINES]

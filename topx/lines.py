@@ -4,6 +4,7 @@ Line ends of every kind become `\\n`. A row is one line, or several where a quot
 A quote that is opened and never closed costs its own line, not the rest of the file.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +25,42 @@ BLOCK = 16 * 2**20  # bytes: large enough for dictionaries to pay off, small eno
 LONGEST = 32 * 2**20  # bytes of one row
 _QUOTED = 2**20  # bytes, and lines below, that one row with quoted line ends may span
 _SPAN = 1000
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
+class Text:
+    """A file's text as UTF-8, whatever its encoding; a byte order mark knows it better than the settings do.
+
+    Bytes that are no text stay as they are, so that their rows are found not to be UTF-8.
+    """
+
+    def __init__(self, file: BinaryIO, encoding: str | None) -> None:
+        self._file, self._rest = file, file.read(3)
+        marked = (name for mark, name in _MARKS.items() if self._rest.startswith(mark))
+        self.encoding = next(marked, encoding or "utf-8")
+        plain = codecs.lookup(self.encoding).name == "utf-8"
+        self._decoder = None if plain else codecs.getincrementaldecoder(self.encoding)("surrogateescape")
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, about so many; none at the end. Raises InputRejected for another encoding."""
+        while True:
+            data, self._rest = self._rest + self._file.read(size - len(self._rest)), b""
+            if self._decoder is None:
+                return data
+            try:
+                text = self._decoder.decode(data, final=not data)
+            except UnicodeError as error:
+                raise InputRejected(
+                    f"its bytes are not {self.encoding} ({error}); set data.encoding, such as latin-1"
+                ) from error
+            if text or not data:
+                return text.encode("utf-8", "surrogateescape")
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed where it is gzip or zstd (by its content, not its name).
+def opened(path: Path, encoding: str | None = None) -> Iterator[Text]:
+    """The file's text, decompressed where it is gzip or zstd (by its content, not its name).
 
     Raises InputRejected when the compressed bytes are damaged or end early.
     """
@@ -39,12 +70,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         kind = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else None
         try:
             with ExitStack() as stack:
+                file: Any = raw
                 if kind == "gzip":
-                    yield cast(BinaryIO, stack.enter_context(gzip.open(raw)))
+                    file = stack.enter_context(gzip.open(raw))
                 elif kind == "zstd":
-                    yield cast(BinaryIO, stack.enter_context(pa.CompressedInputStream(raw, "zstd")))
-                else:
-                    yield raw
+                    file = stack.enter_context(pa.CompressedInputStream(raw, "zstd"))
+                yield Text(file, encoding)
         except (EOFError, OSError, zlib.error) as error:
             if kind is None or (isinstance(error, OSError) and error.errno is not None):
                 raise  # of the disk, not of what it holds
@@ -53,7 +84,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             ) from error
 
 
-def blocks(file: BinaryIO) -> Iterator[bytes]:
+def blocks(file: Text) -> Iterator[bytes]:
     """Blocks of whole rows, each about BLOCK bytes and ended by a line end."""
     rest = b""
     while data := file.read(BLOCK):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 REASONS = {
-    "encoding": "the row is not UTF-8, or holds a NUL",
+    "encoding": "the row is not UTF-8, or not data.encoding, or holds a NUL",
     "quotes": "a quote is opened and not closed, or stands where none may",
     "columns": "the row has another number of columns than the file",
     "user": "no user",

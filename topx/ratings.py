@@ -101,7 +101,7 @@ def read(files: Sequence[Source], data: Data, *, quarantine: Path | None = None)
 
 def raw_rows(source: Source, dialect: Dialect, lines: NDArray[np.int32]) -> Iterator[tuple[int, bytes]]:
     """(line, bytes) of the rows that begin on these physical lines, ascending."""
-    for first, block in _numbered(source.path, header=False):
+    for first, block in _numbered(source.path, dialect.encoding, header=False):
         here = lines[(lines >= first) & (lines < first + block.count(b"\n"))]
         if here.size:
             known = lined(block, dialect) or Lines.of(block)
@@ -115,10 +115,10 @@ def _dialects(files: Sequence[Source], data: Data) -> list[Dialect]:
             problems.append(f"{source.name}: there is no such file; check its path")
             continue
         try:
-            with opened(source.path) as file:
+            with opened(source.path, data.encoding) as file:
                 head = file.read(HEAD)
             whole = head if len(head) < HEAD else head[: head.rfind(b"\n") + 1] or head
-            dialects.append(detect(whole, data))
+            dialects.append(detect(whole, data, file.encoding))
         except InputRejected as error:
             problems.append(f"{source.name}: {error}")
     if problems:
@@ -126,10 +126,10 @@ def _dialects(files: Sequence[Source], data: Data) -> list[Dialect]:
     return dialects
 
 
-def _numbered(path: Path, *, header: bool) -> Iterator[tuple[int, bytes]]:
+def _numbered(path: Path, encoding: str, *, header: bool) -> Iterator[tuple[int, bytes]]:
     """(first physical line, block) of a file, byte order mark and header left out."""
     line = 1
-    with opened(path) as file:
+    with opened(path, encoding) as file:
         for block in blocks(file):
             text, start = _unmarked(block), 0
             if header and (names := text.lstrip(b"\n")):
@@ -276,7 +276,7 @@ class _Columns:
 def _parsed(pool: ThreadPoolExecutor, source: Source, dialect: Dialect, reading: Reading) -> Iterator[Chunk]:
     """The file's blocks in order, parsed side by side, few at a time."""
     pending: deque[Future[Chunk]] = deque()
-    for line, block in _numbered(source.path, header=dialect.header):
+    for line, block in _numbered(source.path, dialect.encoding, header=dialect.header):
         pending.append(pool.submit(parse, block, line, dialect, reading))
         if len(pending) > pa.cpu_count():
             yield pending.popleft().result()

@@ -47,6 +47,9 @@ class Data:
     delimiter: str | None = setting(
         None, "`,` `\\t` `;` `|` `::`; unset: recognised", choices=(",", "\t", ";", "|", "::")
     )
+    encoding: str | None = setting(
+        None, "of files without a byte order mark, such as latin-1 or cp949; unset: UTF-8"
+    )
     header: bool | None = setting(None, "first line holds names; unset: recognised")
     columns: Columns = setting(Columns, "positions or names of the columns")
     threshold: float | None = setting(
@@ -57,6 +60,15 @@ class Data:
         "event name -> repetitions of its label-1 row (0: known, no row)",
     )
     max_quarantined_share: float = setting(0.2, "more bad rows than this share stop the run", low=0, high=1)
+
+    def problems(self) -> Iterator[str]:
+        """What fits no single field."""
+        if self.encoding is None:
+            return
+        try:
+            "a".encode(self.encoding)
+        except (LookupError, UnicodeError, ValueError):
+            yield f"encoding is {self.encoding!r}; choose one that Python knows, such as latin-1 or cp949"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

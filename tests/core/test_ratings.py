@@ -3,6 +3,7 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topx import lines
-from topx.errors import InputRejected
+from topx.errors import InputRejected, SettingsRejected
 from topx.ratings import Ratings, Source, read, sources
-from topx.settings import Columns, Data
+from topx.settings import Columns, Data, load_run
 
 ROWS = [("u1", "007", 5.0, 1000), ("u2", "7", 3.5, 2000), ("u1", "it's 5\" wide", 0.5, 3000)]
 HEADS = {
@@ -275,13 +276,13 @@ def test_all_bad_files_are_named_at_once_each_with_what_to_do(tmp_path: Path) ->
         "column.csv": b"a\nb\n",
         "empty.csv": b"",
         "names.csv": b"alpha,beta,gamma\nx,y,5\n",
-        "wide.csv": b"\xff\xfeu\0,\0i\0\n\0",
+        "wide.csv": "u,i\n".encode("utf-16-le"),
     }
     files = [source(tmp_path, text, name) for name, text in texts.items()]
     with pytest.raises(InputRejected) as caught:
         read([*files, Source("gone.csv", tmp_path / "gone.csv")], Data())
     message = str(caught.value)
-    assert message.startswith("8 problems:\n- binary.csv: it is binary; upload UTF-8 text")
+    assert message.startswith("8 problems:\n- binary.csv: it is binary; upload text, one row")
     for part in [
         "blank.csv: it is empty; upload rows",
         "book.xlsx: it is a ZIP archive or spreadsheet; upload",
@@ -289,9 +290,55 @@ def test_all_bad_files_are_named_at_once_each_with_what_to_do(tmp_path: Path) ->
         "empty.csv: it is empty",
         "gone.csv: there is no such file",
         "names.csv: 2 problems:\n- no user column is recognised among alpha, beta, gamma; set data.columns.u",
-        "wide.csv: it is UTF-16 text; upload UTF-8 text",
+        "wide.csv: it is binary; upload text",
     ]:
         assert part in message
+
+
+WORDS = [("Zoë", "Café", 4.0, -1), ("Zoë", "naïve; \n", 5.0, -1), ("ß", "Café", 1.0, -1)]
+KOREAN = [("김철수", "텐트", 4.0, -1), ("이영희", "텐트; \n", 5.0, -1)]
+
+
+@pytest.mark.parametrize("packed", ["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("encoding", "declared", "expected"),
+    [
+        ("latin-1", "latin-1", WORDS),
+        ("cp949", "CP949", KOREAN),
+        ("utf-16-le", "utf-16-le", KOREAN),
+        ("utf-16", None, KOREAN),  # its byte order mark tells
+        ("utf-16", "latin-1", WORDS),
+        ("utf-8-sig", "cp949", KOREAN),
+    ],
+)
+def test_an_encoding_is_declared_or_marked(
+    tmp_path: Path, encoding: str, declared: str | None, expected: list[Any], packed: str
+) -> None:
+    lines = ["user;item;rating", *(f'{user};"{item}";{value:g}' for user, item, value, _ in expected)]
+    text = ("\r\n".join(lines) + "\r\n").encode(encoding)
+    found = read([source(tmp_path, PACKED[packed](text))], Data(encoding=declared))
+    assert rows(found) == [(user, item.strip(), value, time) for user, item, value, time in expected]
+    marked = {"utf-16": "utf-16, ", "utf-8-sig": ""}
+    assert found.files[0].dialect.because.startswith(marked.get(encoding, f"{declared}, ") + "`;` and a header")
+
+
+def test_a_row_that_is_not_of_the_declared_encoding_is_set_aside(tmp_path: Path) -> None:
+    text = "".join(f"사용자{n},텐트{n},5\n" for n in range(40)).encode("cp949") + b"u\xff,i,5\n"
+    one = source(tmp_path, text)
+    found = read([one], Data(encoding="cp949"), quarantine=tmp_path / "bad")
+    assert found.files[0].rows == 41
+    assert len(found.line) == 40
+    assert aside(tmp_path / "bad") == [(41, "encoding", "u\\xff,i,5")]
+    with pytest.raises(InputRejected, match=r"its bytes are not utf-16-le .*set data\.encoding"):
+        read(
+            [source(tmp_path, "u,i,5\n".encode("utf-16-le") + b"\0\xd8", "odd.csv")], Data(encoding="utf-16-le")
+        )
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "base64", "undefined", ""])
+def test_an_encoding_that_is_none_is_refused(encoding: str) -> None:
+    with pytest.raises(SettingsRejected, match=r"data\.encoding is .*choose one that Python knows"):
+        load_run({"data": {"encoding": encoding}})
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
