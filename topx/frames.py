@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from topx.frame import LONGEST, MAGIC, Frame, take_apart
 from topx.pieces import Bytes, Places
 
+_SAMPLE = 64  # frames of one length that may be followed by more
+
 
 class Damaged(Exception):
     """When a row cannot be read: which one, counted from the first of these frames, and why."""
@@ -42,14 +44,10 @@ def scan(raw: Bytes) -> tuple[Frames, str]:
     if words.size < 2:
         return _frames(raw, np.empty(0, np.int64), words[:0], 0), ""
     stride = 2 + (int(words[1]) + 3) // 4
-    whole = words[: words.size // stride * stride]
-    lengths = whole[1::stride]
-    alike = (
-        (whole[::stride] == MAGIC) & (lengths <= LONGEST) & (lengths + np.uint32(11) >> np.uint32(2) == stride)
-    )
-    run = alike.size if alike.all() else int(alike.argmin())
+    alike = _run(words[: _SAMPLE * stride], stride)
+    run = _run(words, stride) if alike == min(_SAMPLE, words.size // stride) else 0
     if 2 * run * stride >= words.size:
-        return _frames(raw, np.arange(run) * stride, lengths[:run], run * stride), ""
+        return _frames(raw, np.arange(0, run * stride, stride), words[1::stride][:run], run * stride), ""
     marks = np.flatnonzero(words[:-1] == MAGIC)
     lengths = words.take(marks + 1)
     after = marks + ((lengths.astype(np.int64) + 11) >> 2)
@@ -76,6 +74,15 @@ def scan(raw: Bytes) -> tuple[Frames, str]:
         end = int(after[last])
     heads, lengths = (np.concatenate([array[part] for part in kept]) for array in (marks, lengths))
     return _frames(raw, heads, lengths, end), damage
+
+
+def _run(words: NDArray[np.uint32], stride: int) -> int:
+    """How many frames of so many words they begin with."""
+    whole = words[: words.size // stride * stride].reshape(-1, stride)
+    magics, lengths = (whole[:, place].copy() for place in (0, 1))
+    low, high = 4 * stride - 11, min(4 * stride - 8, LONGEST)
+    alike = (magics == MAGIC) & (lengths >= low) & (lengths <= high)
+    return alike.size if alike.all() else int(alike.argmin())
 
 
 def _frames(raw: Bytes, heads: Places, lengths: NDArray[np.uint32], end: int) -> Frames:

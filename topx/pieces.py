@@ -1,5 +1,6 @@
 """Pieces of bytes, many at a time: gathered, scattered, and copied from place to place."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,36 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
 
+_FEW = 8  # lengths next to each other that are looked for one by one
+_SHORT = 96  # bytes of pieces, on average, that are gathered number by number
+_TILE = 64  # rows that are compared at once
 _NEAR = 1 << 16  # the range of codes that is worth a table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """Data of some rows, by name: bytes, and where in them the piece of each row begins and how long it is."""
+
+    rows: Places
+    source: dict[str, Bytes]
+    begins: dict[str, Places]
+    lengths: dict[str, Places]
+
+    def stream(self, name: str) -> Bytes:
+        """The pieces of one name, back to back."""
+        source, begins, lengths = self.source[name], self.begins[name], self.lengths[name]
+        total = int(lengths.sum())
+        if total >= _SHORT * lengths.size or (lengths == lengths[0]).all():
+            stream = np.empty(total, np.uint8)
+            copy(stream, None, source, begins, lengths)
+            return stream
+        shift = int(begins[0]) & 3
+        if not (np.bitwise_or.reduce(begins ^ shift) | np.bitwise_or.reduce(lengths)) & 3:  # whole words
+            source = source[shift : shift + (source.size - shift) // 4 * 4].view("<u4")
+            begins, lengths = begins >> 2, lengths >> 2
+        places = np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+        places += np.arange(places.size)
+        return source.take(places).view(np.uint8)
 
 
 def keep_at_hand() -> None:
@@ -27,6 +57,9 @@ def groups(lengths: Places) -> list[Places]:
     low, high = int(lengths.min()), int(lengths.max())
     if low == high:
         return [np.arange(lengths.size)]
+    if high - low < _FEW:
+        each = (np.flatnonzero(lengths == length) for length in range(low, high + 1))
+        return [places for places in each if places.size]
     narrow = (lengths - low).astype(np.uint16) if high - low < 1 << 16 else lengths  # 16 bits: by radix
     order = np.argsort(narrow, kind="stable")
     ordered = narrow[order]
@@ -76,11 +109,18 @@ def copy(target: Bytes, to: Places | None, source: Bytes, begins: Places | None,
             windows(target, length)[to[rows]] = windows(source, length)[begins[rows]]
 
 
-def collected(source: Bytes, begins: Places, lengths: Places) -> Bytes:
-    """The bytes of these pieces, back to back."""
-    stream = np.empty(lengths.sum(), np.uint8)
-    copy(stream, None, source, begins, lengths)
-    return stream
+def stray(table: Bytes, own: Bytes, fixed: Bytes) -> int | None:
+    """The first place where not all rows, (rows, bytes), have the own byte under the mask fixed."""
+    if len(table) < _TILE:
+        differ = np.bitwise_or.reduce(table ^ own, axis=0)
+    else:
+        tile = np.tile(own, _TILE)
+        tiles = table[: len(table) // _TILE * _TILE].reshape(-1, tile.size)
+        of_tiles = np.bitwise_or.reduce(tiles.view(np.uint64) ^ tile.view(np.uint64), axis=0).view(np.uint8)
+        of_tiles |= table[-_TILE:].reshape(-1) ^ tile
+        differ = np.bitwise_or.reduce(of_tiles.reshape(_TILE, -1), axis=0)
+    wrong = np.flatnonzero(differ & fixed)
+    return int(wrong[0]) if wrong.size else None
 
 
 def distinct(codes: Places) -> tuple[Places, Places]:

@@ -5,7 +5,7 @@ their bytes, and writing twice to one file appends.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -19,13 +19,13 @@ from topx.errors import RecordsRejected
 from topx.frame import DTYPES, FLOAT32, FLOAT64, INT32, Form
 from topx.frames import Damaged, Frames, scan
 from topx.kinds import Kinds, fill, filled, lay_out, table
-from topx.pieces import Bytes, Places, distinct, items, keep_at_hand
-from topx.rows import Rows, read
+from topx.pieces import Bytes, Places, distinct, flat, items, keep_at_hand
+from topx.rows import Reader, Rows
 from topx.source import Content, File
 
 _ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk of sparse rows
 _BYTES = 1 << 19  # of dense ones: processors keep as much at hand
-_BLOCK = 1 << 23  # bytes of a read chunk
+_BLOCK = 1 << 21  # bytes of a read chunk
 
 
 def write_sparse(
@@ -118,12 +118,12 @@ def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, N
 
 
 def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, NDArray[Any] | None]]:
-    """Successive (matrix, labels) as `read_matrix` gives them, each of about eight megabytes of records.
+    """Successive (matrix, labels) as `read_matrix` gives them, each of about two megabytes of records.
 
     Memory is bounded by that or by the longest record. Raises RecordsRejected.
     """
     for form, rows, _ in _chunks(File(file)):
-        yield _matrix(form, rows)
+        yield _matrix(form, replace(rows, values=flat(rows.values), keys=flat(rows.keys)))
 
 
 class _Column:
@@ -141,7 +141,7 @@ class _Column:
             grown = np.empty(room, part.dtype)  # pages that are never written take no memory
             grown[: self.used] = self.array[: self.used]
             self.array = grown
-        self.array[self.used : used] = part
+        flat(part, self.array[self.used : used])
         self.used = used
 
 
@@ -166,9 +166,9 @@ class _Part:
         except Damaged as error:
             raise self.rejected(0, 0, error) from error
 
-    def rows(self, form: Form) -> Rows:
+    def rows(self, reader: Reader) -> Rows:
         try:
-            return read(self.frames, form)
+            return reader.read(self.frames)
         except Damaged as error:
             raise self.rejected(error.row, int(self.frames.heads[error.row]), error) from error
 
@@ -194,19 +194,19 @@ def _chunks(source: Content | File) -> Iterator[tuple[Form, Rows, int]]:
     """(form, rows, bytes) of successive parts of a file."""
     if source.size > _BLOCK:
         keep_at_hand()
-    form: Form | None = None
+    reader: Reader | None = None
 
     def rows(part: _Part) -> Rows | None:
-        return part.rows(form) if form and part.frames.heads.size else None
+        return part.rows(reader) if reader and part.frames.heads.size else None
 
     parts = _parts(source)
     for first in parts:
-        form = first.form() if first.frames.heads.size else None
+        reader = Reader(first.form()) if first.frames.heads.size else None
         parts = chain([first], parts)
         break
     for part, found in ahead(rows, parts):
-        if form and found:
-            yield form, found, part.frames.end
+        if reader and found:
+            yield reader.form, found, part.frames.end
         if part.damage:
             raise part.rejected(part.frames.heads.size, part.frames.end, part.damage)
 

@@ -1,8 +1,8 @@
 """The rows of many frames of recordIO-protobuf at once.
 
-Three readers, each for what the one before leaves: frames of one length that differ in their data alone are
-read as a table; frames with the fields in the order of their numbers, as protobuf writes them, are followed
-field by field, all at the same time; the rest, and whatever is not in order, is taken apart by hand.
+Three readers, each for what the one before leaves: frames that differ in their data alone are read as a table,
+others are followed field by field, the rest is taken apart by hand. Where what was read does not fit together,
+all is taken apart by hand: that finds the first row that is damaged, and says what is wrong with it.
 """
 
 from collections.abc import Iterator
@@ -13,34 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topx import varint
+from topx.follow import followed
 from topx.frame import DTYPES, FLOAT32, FLOAT64, INT32, Form
 from topx.frames import Damaged, Frames
-from topx.kinds import label_head, shape_field
-from topx.pieces import Bytes, Places, collected, copy, items
-from topx.tables import Stream, tables
+from topx.pieces import Bytes, Places, copy, flat, items
+from topx.tables import Layouts, Table
 
 _LABELS = {None: (0,), FLOAT32: (4,), FLOAT64: (8,), INT32: (1, 10, 2, 3, 4, 5)}  # bytes, the likely ones first
-_MANY = 64  # rows that are worth a look whether their keys end alike
-_PADDING = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
 
 _Numbers = NDArray[Any]
-_Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """Some of the rows, ascending."""
-
-    rows: Places
-    counts: Places
-    values: _Numbers
-    keys: _Numbers
-    labels: _Numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Rows of one form: how many values each has, then the values, keys (sparse) and labels of all."""
+    """Rows of one form: how many values each has, then the values, keys (sparse) and labels of all.
+
+    The values of dense rows may be a table within the bytes that were read, to be copied by who keeps them.
+    """
 
     counts: Places
     values: _Numbers
@@ -48,92 +37,41 @@ class Rows:
     labels: _Numbers
 
 
-def read(frames: Frames, form: Form) -> Rows:
-    """The rows of the frames (at least one), all of this form. Raises Damaged for the first that is not."""
-    left = np.ones(frames.heads.size, bool)
-    parts, strays = [], set[int]()
+class Reader:
+    """Reads run after run of frames that are all of one form; runs may be read at the same time."""
 
-    def take(rows: Places, streams: dict[str, Stream]) -> None:
-        if not rows.size:
-            return
-        part, stray = _part(form, rows, streams)
-        parts.append(part)
-        strays.update(rows[stray].tolist())
-        left[rows] = False
+    def __init__(self, form: Form) -> None:
+        self.form, self._layouts = form, Layouts(form)
 
-    for rows, streams in tables(frames, form):
-        take(rows, streams)
-    for label in _LABELS[form.label]:
+    def read(self, frames: Frames) -> Rows:
+        """The rows of the frames (at least one). Raises Damaged for the first that is not in order."""
+        try:
+            return _merged(list(self._parts(frames)), frames.heads.size)
+        except (Damaged, _Unfit):
+            return _merged([_by_hand(frames, np.arange(frames.heads.size), self.form)], frames.heads.size)
+
+    def _parts(self, frames: Frames) -> Iterator[tuple[Places, Rows]]:
+        left = np.ones(frames.heads.size, bool)
+        for table in self._layouts.tables(frames):
+            left[table.rows] = False
+            yield table.rows, _of_table(table, self.form)
+        for label in _LABELS[self.form.label]:
+            if left.any():
+                pieces = followed(frames, np.flatnonzero(left), self.form, label)
+                if pieces.rows.size:
+                    left[pieces.rows] = False
+                    streams = {name: (pieces.stream(name), each) for name, each in pieces.lengths.items()}
+                    yield pieces.rows, _of_streams(streams, self.form)
         if left.any():
-            take(*_followed(frames, np.flatnonzero(left), form, label))
-    if strays or left.any():
-        rows = np.array(sorted(strays.union(np.flatnonzero(left).tolist())))
-        take(rows, _by_hand(frames, rows, form))
-    return _merged(parts, frames.heads.size)
+            yield _by_hand(frames, np.flatnonzero(left), self.form)
 
 
-def _followed(frames: Frames, rows: Places, form: Form, label: int) -> tuple[Places, dict[str, Stream]]:
-    """Those of the rows, and their data, whose fields stand in order; label: the bytes of theirs."""
-    words = frames.raw[: frames.raw.size // 4 * 4].view("<u4")
-    shape = shape_field(form.shape)
-    head = b"" if form.label is None else label_head(form.label, label)
-    start = frames.heads[rows] + 8
-    stop = start + frames.payloads[rows]
-
-    def fours(at: Places, count: int) -> Iterator[NDArray[np.uint32]]:
-        """The bytes from there on, four by four."""
-        place, shift = at >> 2, ((at & 3) << 3).astype(np.uint32)
-        left = np.uint32(31) - shift
-        low = words.take(place, mode="clip")
-        for step in range(1, count + 1):
-            high = words.take(place + step, mode="clip")
-            yield low >> shift | high << np.uint32(1) << left
-            low = high
-
-    def field(at: Places, tag: int) -> tuple[_Flags, Places, Places]:
-        """(whether there is such a field, its content's size, where that begins)."""
-        (number,) = fours(at, 1)
-        size, width = varint.short(number >> np.uint32(8))
-        return (number & 255 == tag) & (width < 4), size.astype(np.int64), at + 1 + width
-
-    def constant(at: Places, expected: bytes) -> _Flags:
-        """Whether these bytes stand there."""
-        differ = np.zeros(at.size, np.uint32)
-        for step, four in enumerate(fours(at, -(-len(expected) // 4))):
-            some = expected[4 * step : 4 * step + 4]
-            differ |= (four ^ int.from_bytes(some, "little")) & ((1 << 8 * len(some)) - 1)
-        alike: _Flags = differ == 0
-        return alike
-
-    sure, size, at = field(start, 0x0A)
-    end = at + size  # of the features
-    sure &= constant(at, b"\x0a\x06values")
-    here, size, at = field(at + 8, 0x12)
-    sure &= here & (at + size == end)
-    here, size, at = field(at, form.tensor << 3 | 2)
-    sure &= here & (at + size == end)
-    last = end - len(shape)  # of values and keys
-    sure &= constant(last, shape + head) & (end + len(head) + label == stop)
-    (four,) = fours(stop, 1)
-    sure &= four & _PADDING.take(-stop & 3) == 0
-    empty = at == last
-    here, size, values = field(at, 0x0A)
-    sizes, at = {"values": size * ~empty}, values + size
-    begins = {"values": values, "label": stop - label}
-    if form.shape is not None:
-        keyed, size, begins["keys"] = field(at, 0x12)
-        sizes["keys"], at = size * ~empty, begins["keys"] + size
-        here &= keyed
-    if form.tensor != INT32:
-        here &= sizes["values"] % DTYPES[form.tensor].itemsize == 0
-    sure &= empty | here & (at == last)
-    sizes["label"] = np.full(rows.size, label)
-    data = {name: collected(frames.raw, begins[name][sure], size[sure]) for name, size in sizes.items()}
-    return rows[sure], {name: (stream, sizes[name][sure]) for name, stream in data.items()}
+class _Unfit(Exception):
+    """When the numbers of rows do not fit each other."""
 
 
-def _by_hand(frames: Frames, rows: Places, form: Form) -> dict[str, Stream]:
-    """The data of these rows. Raises Damaged for the first that is not in order or of another form."""
+def _by_hand(frames: Frames, rows: Places, form: Form) -> tuple[Places, Rows]:
+    """(rows, what they are). Raises Damaged for the first that is not in order or of another form."""
     found: dict[str, list[bytes]] = {"values": [], "keys": [], "label": []}
     for row in rows.tolist():
         content, frame = frames.hand(row)
@@ -141,95 +79,100 @@ def _by_hand(frames: Frames, rows: Places, form: Form) -> dict[str, Stream]:
             raise Damaged(row, f"it is {frame.form}; the first record is {form}")
         for name, pieces in found.items():
             pieces.append(frame.data(content, name))
-    return {
+    streams = {
         name: (np.frombuffer(bytearray().join(pieces), np.uint8), np.array([len(piece) for piece in pieces]))
         for name, pieces in found.items()
     }
+    return rows, _of_streams(streams, form)
 
 
-def _part(form: Form, rows: Places, streams: dict[str, Stream]) -> tuple[_Part, list[int]]:
-    """(part, strays): the numbers in the streams, and places of rows whose numbers are not in order.
+def _of_table(table: Table, form: Form) -> Rows:
+    """Raises _Unfit."""
+    if table.keys is None or INT32 in (form.tensor, form.label):
+        streams = {name: (flat(data), np.full(len(data), data.shape[1])) for name, data in table.data.items()}
+        return _of_streams(streams, form)
+    values = table.data["values"].view(DTYPES[form.tensor])
+    labels = np.empty(0) if form.label is None else table.data["label"].view(DTYPES[form.label])[:, 0]
+    return Rows(
+        counts=np.full(len(values), values.shape[1]), values=values, keys=_keys(table.keys, form), labels=labels
+    )
 
-    Where there are strays the first of them is the first row not in order; whatever follows may be wrong.
-    """
-    values, counts, strays = _numbers(*streams["values"], form.tensor)
-    keys: _Numbers = np.empty(0, np.int32)
+
+def _of_streams(streams: dict[str, tuple[Bytes, Places]], form: Form) -> Rows:
+    """The rows whose data are the bytes of streams, of so many bytes each. Raises _Unfit."""
+    values, counts = _numbers(*streams["values"], form.tensor)
+    keys, labels = np.empty(0, np.int32), np.empty(0)
     if form.shape is None:
-        strays += np.flatnonzero(counts != form.width)[:1].tolist()
+        _fit((counts == form.width).all())
     else:
-        keys, astray = _keys(*streams["keys"], counts)
-        strays += astray
-        if keys.size and keys.max() >= form.shape:
-            place = np.flatnonzero(keys >= form.shape)[0]
-            strays.append(int(np.searchsorted(np.cumsum(counts), place, "right")))
-        keys = keys.astype(np.int32 if form.shape <= np.iinfo(np.int32).max else np.int64)
-    labels = np.empty(0)
+        stream, sizes = streams["keys"]
+        numbers, begins = varint.decoded(stream)
+        _fit(_apart(begins, counts, sizes))
+        keys = _keys(numbers, form)
     if form.label is not None:
-        labels, one, astray = _numbers(*streams["label"], form.label)
-        strays += astray + np.flatnonzero(one != 1)[:1].tolist()
-    strays = [min(place, rows.size - 1) for place in strays]  # numbers too many at the end are of no row
-    return _Part(rows=rows, counts=counts, values=values, keys=keys, labels=labels), strays
+        labels, one = _numbers(*streams["label"], form.label)
+        _fit((one == 1).all())
+    return Rows(counts=counts, values=values, keys=keys, labels=labels)
 
 
-def _keys(stream: Bytes, sizes: Places, counts: Places) -> tuple[_Numbers, list[int]]:
-    """(keys, the first row, if any, that has not as many as these counts)."""
-    row = int(sizes[0])
-    if _MANY * row <= stream.size and (sizes == row).all() and (table := varint.table(stream, row)) is not None:
-        wrong = np.flatnonzero(counts != table.shape[1])
-        return table.reshape(-1), [int(row) for row in wrong[:1]]
-    keys, ends = varint.decoded(stream)
-    return keys, _apart(ends, sizes, counts)
+def _fit(fits: Any) -> None:
+    if not fits:
+        raise _Unfit
 
 
-def _numbers(stream: Bytes, sizes: Places, tensor: int) -> tuple[_Numbers, Places, list[int]]:
-    """(numbers, how many each row has, the first row that ends within one if any)."""
+def _keys(numbers: _Numbers, form: Form) -> _Numbers:
+    """The keys as SciPy takes them. Raises _Unfit."""
+    shape = form.shape or 0
+    _fit(not numbers.size or numbers.max() < shape)
+    if shape > np.iinfo(np.int32).max:
+        return numbers.astype(np.int64)
+    return numbers.view(np.int32) if numbers.itemsize == 4 else numbers.astype(np.int32)
+
+
+def _numbers(stream: Bytes, sizes: Places, tensor: int) -> tuple[_Numbers, Places]:
+    """(numbers, how many each row has). Raises _Unfit."""
     dtype = DTYPES[tensor]
     if tensor != INT32:
-        return stream.view(dtype), sizes // dtype.itemsize, []
-    numbers, ends = varint.decoded(stream)
-    counts = np.diff(np.searchsorted(ends, np.cumsum(sizes), "right"), prepend=0)
-    strays = _apart(ends, sizes, counts)
-    long = np.flatnonzero(np.diff(ends, prepend=0) > varint.LONGEST)[:1]
-    strays += np.searchsorted(np.cumsum(counts), long, "right").tolist()
-    return numbers.astype(np.uint32).view(np.int32), counts, strays
+        return stream.view(dtype), sizes // dtype.itemsize
+    numbers, begins = varint.decoded(stream)
+    counts = np.diff(np.searchsorted(begins[1:], np.cumsum(sizes), "right"), prepend=0)
+    _fit(_apart(begins, counts, sizes) and np.diff(begins).max(initial=0) <= varint.LONGEST)
+    return numbers.astype(np.uint32).view(np.int32), counts
 
 
-def _apart(ends: Places, sizes: Places, counts: Places) -> list[int]:
-    """The first row, if any, after which the count of numbers ended is not that of these counts."""
-    upto = np.concatenate([np.zeros(1, np.int64), ends, np.full(1, -1)])
-    found = upto.take(np.cumsum(counts), mode="clip")
-    wrong = np.flatnonzero(found != np.cumsum(sizes))
-    return [int(row) for row in wrong[:1]]
+def _apart(begins: Places, counts: Places, sizes: Places) -> bool:
+    """Whether so many numbers, which begin there, take so many bytes in each row."""
+    upto = np.cumsum(counts)
+    return bool(upto[-1] == begins.size - 1 and (begins.take(upto) == np.cumsum(sizes)).all())
 
 
-def _merged(parts: list[_Part], rows: int) -> Rows:
+def _merged(parts: list[tuple[Places, Rows]], rows: int) -> Rows:
     """The rows of all parts in their order."""
     if len(parts) == 1:
-        return Rows(counts=parts[0].counts, values=parts[0].values, keys=parts[0].keys, labels=parts[0].labels)
-    counts, labels = np.empty(rows, np.int64), np.empty(rows, parts[0].labels.dtype)
-    for part in parts:
-        counts[part.rows] = part.counts
+        return parts[0][1]
+    counts, labels = np.empty(rows, np.int64), np.empty(rows, parts[0][1].labels.dtype)
+    for places, part in parts:
+        counts[places] = part.counts
         if part.labels.size:
-            labels[part.rows] = part.labels
+            labels[places] = part.labels
     values, keys = (
-        _joined([(part, getattr(part, name)) for part in parts], counts) for name in ("values", "keys")
+        _joined([(places, part.counts, getattr(part, name)) for places, part in parts], counts)
+        for name in ("values", "keys")
     )
     return Rows(counts=counts, values=values, keys=keys, labels=labels)
 
 
-def _joined(streams: list[tuple[_Part, _Numbers]], counts: Places) -> _Numbers:
-    dtype = streams[0][1].dtype
-    if not any(stream.size for _, stream in streams):
+def _joined(streams: list[tuple[Places, Places, _Numbers]], counts: Places) -> _Numbers:
+    dtype = streams[0][2].dtype
+    if not any(stream.size for *_, stream in streams):
         return np.empty(0, dtype)
     joined = np.empty(counts.sum(), dtype)
     if (counts == counts[0]).all():
-        rows = items(joined.view(np.uint8), dtype.itemsize * int(counts[0]))
-        for part, stream in streams:
-            rows[part.rows] = stream.view(rows.dtype)
+        each = items(joined.view(np.uint8), dtype.itemsize * int(counts[0]))
+        for places, _, stream in streams:
+            each[places] = stream.view(each.dtype).reshape(-1)
         return joined
     begins = dtype.itemsize * (np.cumsum(counts) - counts)
-    for part, stream in streams:
-        copy(
-            joined.view(np.uint8), begins[part.rows], stream.view(np.uint8), None, dtype.itemsize * part.counts
-        )
+    for places, own, stream in streams:
+        copy(joined.view(np.uint8), begins[places], flat(stream).view(np.uint8), None, dtype.itemsize * own)
     return joined

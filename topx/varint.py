@@ -10,10 +10,10 @@ LONGEST = 10  # bytes: 64 bits take as many
 
 def widths(numbers: NDArray[Any]) -> NDArray[np.int64]:
     """The bytes that each number (>= 0) takes, (numbers,)."""
-    taken = np.ones(numbers.size, np.int64)
+    taken = np.ones(numbers.size, np.uint8)
     for shift in range(7, int(numbers.max(initial=0)).bit_length(), 7):
-        taken += numbers >> shift > 0
-    return taken
+        taken += (numbers >> shift > 0).view(np.uint8)
+    return taken.astype(np.int64)
 
 
 def encoded(numbers: NDArray[Any]) -> NDArray[np.uint8]:
@@ -33,50 +33,46 @@ def encoded(numbers: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def decoded(stream: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """(numbers, ends): all whole numbers of a stream, and where the bytes of each end.
+    """(numbers, begins): all whole numbers of a stream, (numbers,), and where each and what is left begin.
 
     They have 32 bits where those are enough, else 64; the largest of 64 bits stands for longer ones.
     """
-    last = np.flatnonzero(stream < 128)
-    taken = last + 1
-    taken[1:] -= taken[:-1].copy()
-    most = int(taken.max(initial=0))
-    numbers: NDArray[Any] = stream.take(last).astype(np.uint32 if most < 5 else np.uint64)
-    digits = stream & np.uint8(127)
-    for place in range(1, min(LONGEST, most)):
-        longer = (taken > place).view(np.uint8)
-        numbers <<= longer * np.uint8(7)
-        numbers |= digits.take(last - place, mode="clip") * longer
-    if most > LONGEST:
-        numbers[taken > LONGEST] = np.iinfo(np.uint64).max
-    return numbers, last + 1
+    last = np.flatnonzero(stream < 0x80)
+    begins = np.zeros(last.size + 1, np.int64)
+    np.add(last, 1, out=begins[1:])
+    first = begins[:-1]
+    digits = stream.take(first)
+    numbers: NDArray[Any] = (digits & np.uint8(0x7F)).astype(np.uint32)
+    more = digits >> np.uint8(7)
+    for place in range(1, LONGEST):
+        if not more.any():
+            return numbers, begins
+        if place == 4:
+            numbers = numbers.astype(np.uint64)
+        digits = stream[place:].take(first, mode="clip")
+        digit = (digits & np.uint8(0x7F)) * more
+        numbers |= digit.astype(numbers.dtype) << numbers.dtype.type(7 * place)
+        more &= digits >> np.uint8(7)
+    numbers[more > 0] = np.iinfo(np.uint64).max
+    return numbers, begins
 
 
-def table(stream: NDArray[np.uint8], row: int) -> NDArray[Any] | None:
-    """The same numbers, (rows, numbers), in less time; None where not all rows, of so many bytes, end alike."""
-    whole = stream < 128
-    if not (row and whole[row - 1] and (whole[row:] == whole[:-row]).all()):
-        return None
-    columns = (stream & np.uint8(127)).reshape(-1, row).T
-    ends = [int(last) + 1 for last in np.flatnonzero(whole[:row])]
-    begins = [0, *ends[:-1]]
-    most = max(end - begin for begin, end in zip(begins, ends, strict=True))
-    numbers = np.empty((columns.shape[1], len(ends)), np.uint32 if most < 5 else np.uint64)
-    for place, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        number = columns[end - 1].astype(numbers.dtype)
-        for digit in columns[begin : end - 1][::-1]:
-            number <<= np.uint8(7)
-            number |= digit
-        numbers[:, place] = number if end - begin <= LONGEST else np.iinfo(np.uint64).max
-    return numbers
-
-
-def short(four: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[Any]]:
+def short(four: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """(numbers, widths) of the numbers that begin with the lowest byte; a width of 4 stands for more than 3."""
+    if not np.bitwise_or.reduce(four) & 0x80:
+        return single(four, 1), np.ones_like(four)
     second = four >> np.uint32(7) & np.uint32(1)
     third = second & four >> np.uint32(15)
     fourth = third & four >> np.uint32(23)
-    numbers = (
-        (four & 0x7F) | (four >> np.uint32(1) & 0x3F80) * second | (four >> np.uint32(2) & 0x1FC000) * third
-    )
-    return numbers, 1 + second + third + fourth
+    numbers = single(four, 1)
+    numbers |= (four >> np.uint32(1) & np.uint32(0x3F80)) * second
+    numbers |= (four >> np.uint32(2) & np.uint32(0x1FC000)) * third
+    return numbers, np.uint32(1) + second + third + fourth
+
+
+def single(four: NDArray[np.uint32], width: int) -> NDArray[np.uint32]:
+    """The numbers, all of this width (1 to 4), that begin with the lowest byte."""
+    numbers = four & np.uint32(0x7F)
+    for place in range(1, width):
+        numbers |= four >> np.uint32(place) & np.uint32(0x7F << 7 * place)
+    return numbers
