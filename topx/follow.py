@@ -12,7 +12,7 @@ from topx import varint
 from topx.frame import DTYPES, INT32, Form
 from topx.frames import Frames
 from topx.kinds import label_head, shape_field
-from topx.pieces import Bytes, Pieces, Places, stray, windows
+from topx.pieces import Bytes, Places, flat, gathered, stray, windows
 
 _NAME = b"\x0a\x06values"
 _SHORTEST = 14  # bytes of a payload without values, shape and label
@@ -24,8 +24,13 @@ _Flags = NDArray[np.bool_]
 _Fields = list[tuple[int, int]]  # bytes of a length, and what this is less than the payload's
 
 
-def followed(frames: Frames, rows: Places, form: Form, label: int) -> Pieces:
-    """Those of the rows that can be followed, where labels take so many bytes."""
+def followed(
+    frames: Frames, rows: Places, form: Form, label: int
+) -> tuple[Places, dict[str, tuple[Bytes, Places]]]:
+    """(rows, data) of those of the rows that can be followed, where labels take so many bytes.
+
+    Data are the "values", "keys" and "label" of these rows, back to back, and the bytes of each.
+    """
     raw, shape = frames.raw, shape_field(form.shape)
     tail = shape + (b"" if form.label is None else label_head(form.label, label) + bytes(label))
     least = _SHORTEST + len(tail)
@@ -34,12 +39,14 @@ def followed(frames: Frames, rows: Places, form: Form, label: int) -> Pieces:
     if not fit.all():
         rows, heads, payloads = rows[fit], heads[fit], payloads[fit]
     stops = heads + 8 + payloads
-    begins = {"values": heads.copy(), "keys": heads.copy(), "label": stops - label}
-    lengths = {"values": 0 * heads, "keys": 0 * heads, "label": np.full_like(heads, label)}
+    begins = {"values": heads.copy(), "keys": heads.copy()}
+    lengths = {"values": 0 * heads, "keys": 0 * heads}
     words = raw[: raw.size // 4 * 4].view("<u4")
     sure = words.take((stops - 1) >> 2) & _PADDING.take(-payloads & 3) == 0
+    tails = np.empty((rows.size, 0), np.uint8)
     if tail:
-        sure &= _alike(_table(raw, stops - len(tail), len(tail)), tail, [(len(tail) - label, len(tail))])
+        tails = _table(raw, stops - len(tail), len(tail))
+        sure &= _alike(tails, tail, [(len(tail) - label, len(tail))])
     for some, fields in _layouts(payloads, len(tail) - len(shape)):
         good, table = _headed(raw, heads[some], payloads[some], fields, form.tensor)
         full = payloads[some] > least
@@ -63,10 +70,12 @@ def followed(frames: Frames, rows: Places, form: Form, label: int) -> Pieces:
             at += size
         good &= (at == stop) | ~full
         sure[some] &= good
+    labels = tails[:, len(tail) - label :]
     if not sure.all():
-        rows = rows[sure]
-        begins, lengths = ({name: each[sure] for name, each in all_.items()} for all_ in (begins, lengths))
-    return Pieces(rows=rows, source=dict.fromkeys(begins, raw), begins=begins, lengths=lengths)
+        rows, labels = rows[sure], labels[sure]
+        begins, lengths = ({name: each[sure] for name, each in both.items()} for both in (begins, lengths))
+    data = {name: (gathered(raw, begins[name], sizes), sizes) for name, sizes in lengths.items()}
+    return rows, data | {"label": (flat(labels), np.full(rows.size, label))}
 
 
 def _layouts(payloads: Places, after: int) -> Iterator[tuple[slice | Places, _Fields]]:

@@ -186,8 +186,8 @@ def _numbers(frame: bytes, spans: list[_Span]) -> list[int]:
     numbers: list[int] = []
     for at, end in spans:
         if end - at > _SHORT:  # the same for less time
-            decoded, ends = varint.decoded(np.frombuffer(frame[at:end], np.uint8))
-            if frame[end - 1] > 127 or np.diff(ends).max() > varint.LONGEST or ends[0] > varint.LONGEST:
+            decoded, begins = varint.decoded(np.frombuffer(frame[at:end], np.uint8))
+            if frame[end - 1] > 127 or np.diff(begins).max() > varint.LONGEST:
                 raise ValueError(_ENDLESS)
             numbers += decoded.tolist()
             continue

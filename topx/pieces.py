@@ -1,6 +1,5 @@
 """Pieces of bytes, many at a time: gathered, scattered, and copied from place to place."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,6 @@ _FEW = 8  # lengths next to each other that are looked for one by one
 _SHORT = 96  # bytes of pieces, on average, that are gathered number by number
 _TILE = 64  # rows that are compared at once
 _NEAR = 1 << 16  # the range of codes that is worth a table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pieces:
-    """Data of some rows, by name: bytes, and where in them the piece of each row begins and how long it is."""
-
-    rows: Places
-    source: dict[str, Bytes]
-    begins: dict[str, Places]
-    lengths: dict[str, Places]
-
-    def stream(self, name: str) -> Bytes:
-        """The pieces of one name, back to back."""
-        source, begins, lengths = self.source[name], self.begins[name], self.lengths[name]
-        total = int(lengths.sum())
-        if total >= _SHORT * lengths.size or (lengths == lengths[0]).all():
-            stream = np.empty(total, np.uint8)
-            copy(stream, None, source, begins, lengths)
-            return stream
-        shift = int(begins[0]) & 3
-        if not (np.bitwise_or.reduce(begins ^ shift) | np.bitwise_or.reduce(lengths)) & 3:  # whole words
-            source = source[shift : shift + (source.size - shift) // 4 * 4].view("<u4")
-            begins, lengths = begins >> 2, lengths >> 2
-        places = np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
-        places += np.arange(places.size)
-        return source.take(places).view(np.uint8)
 
 
 def keep_at_hand() -> None:
@@ -121,6 +94,22 @@ def stray(table: Bytes, own: Bytes, fixed: Bytes) -> int | None:
         differ = np.bitwise_or.reduce(of_tiles.reshape(_TILE, -1), axis=0)
     wrong = np.flatnonzero(differ & fixed)
     return int(wrong[0]) if wrong.size else None
+
+
+def gathered(source: Bytes, begins: Places, lengths: Places) -> Bytes:
+    """These pieces, back to back."""
+    total = int(lengths.sum())
+    if total >= _SHORT * lengths.size or (lengths == lengths[0]).all():
+        stream = np.empty(total, np.uint8)
+        copy(stream, None, source, begins, lengths)
+        return stream
+    shift = int(begins[0]) & 3
+    if not (np.bitwise_or.reduce(begins ^ shift) | np.bitwise_or.reduce(lengths)) & 3:  # whole words
+        source = source[shift : shift + (source.size - shift) // 4 * 4].view("<u4")
+        begins, lengths = begins >> 2, lengths >> 2
+    places = np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+    places += np.arange(places.size)
+    return source.take(places).view(np.uint8)
 
 
 def distinct(codes: Places) -> tuple[Places, Places]:

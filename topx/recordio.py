@@ -25,7 +25,7 @@ from topx.source import Content, File
 
 _ROWS, _NUMBERS = 1 << 16, 1 << 20  # bounds of a written chunk of sparse rows
 _BYTES = 1 << 19  # of dense ones: processors keep as much at hand
-_BLOCK = 1 << 21  # bytes of a read chunk
+_BLOCK = 1 << 22  # bytes of a read chunk
 
 
 def write_sparse(
@@ -118,12 +118,12 @@ def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, N
 
 
 def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, NDArray[Any] | None]]:
-    """Successive (matrix, labels) as `read_matrix` gives them, each of about two megabytes of records.
+    """Successive (matrix, labels) as `read_matrix` gives them, each of about four megabytes of records.
 
     Memory is bounded by that or by the longest record. Raises RecordsRejected.
     """
     for form, rows, _ in _chunks(File(file)):
-        yield _matrix(form, replace(rows, values=flat(rows.values), keys=flat(rows.keys)))
+        yield _matrix(form, replace(rows, values=flat(rows.values)))
 
 
 class _Column:

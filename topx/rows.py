@@ -57,11 +57,10 @@ class Reader:
             yield table.rows, _of_table(table, self.form)
         for label in _LABELS[self.form.label]:
             if left.any():
-                pieces = followed(frames, np.flatnonzero(left), self.form, label)
-                if pieces.rows.size:
-                    left[pieces.rows] = False
-                    streams = {name: (pieces.stream(name), each) for name, each in pieces.lengths.items()}
-                    yield pieces.rows, _of_streams(streams, self.form)
+                rows, streams = followed(frames, np.flatnonzero(left), self.form, label)
+                if rows.size:
+                    left[rows] = False
+                    yield rows, _of_streams(streams, self.form)
         if left.any():
             yield _by_hand(frames, np.flatnonzero(left), self.form)
 
@@ -94,7 +93,10 @@ def _of_table(table: Table, form: Form) -> Rows:
     values = table.data["values"].view(DTYPES[form.tensor])
     labels = np.empty(0) if form.label is None else table.data["label"].view(DTYPES[form.label])[:, 0]
     return Rows(
-        counts=np.full(len(values), values.shape[1]), values=values, keys=_keys(table.keys, form), labels=labels
+        counts=np.full(len(values), values.shape[1]),
+        values=values,
+        keys=_keys(table.keys.reshape(-1), form),
+        labels=labels,
     )
 
 
@@ -150,10 +152,11 @@ def _merged(parts: list[tuple[Places, Rows]], rows: int) -> Rows:
     """The rows of all parts in their order."""
     if len(parts) == 1:
         return parts[0][1]
-    counts, labels = np.empty(rows, np.int64), np.empty(rows, parts[0][1].labels.dtype)
+    counts, labels = np.empty(rows, np.int64), parts[0][1].labels
+    labels = np.empty(rows if labels.size else 0, labels.dtype)
     for places, part in parts:
         counts[places] = part.counts
-        if part.labels.size:
+        if labels.size:
             labels[places] = part.labels
     values, keys = (
         _joined([(places, part.counts, getattr(part, name)) for places, part in parts], counts)

@@ -12,8 +12,11 @@ from topx.frame import Form
 from topx.frames import Damaged, Frames
 from topx.pieces import Bytes, Places, flat, groups, items, stray, windows
 
-_ENOUGH = 1 << 17  # bytes of the frames of one length, on average, that are worth tables
+_ENOUGH = 1 << 18  # bytes of the frames of one length, on average, that are worth tables
+_SAMPLE = 512  # lengths that tell whether there are too many different ones
 _SPLITS = 8  # tables of one length
+_KNOWN = 64  # lengths whose layouts are kept
+_WIDE = 1 << 14  # bytes of a payload: few rows are longer, and their layouts would take memory
 _KEYS = 2  # of a row, at most, that are looked for in the same places in all rows of a table
 _SHORT = 64  # bytes of data that are compared, under a mask, rather than cut out
 
@@ -28,7 +31,7 @@ class Table:
 
 
 class Layouts:
-    """Where the data stand in frames of one form, by the length of the payload; grows with what is read."""
+    """Where the data stand in frames of one form, by the length of the payload, learned from what is read."""
 
     def __init__(self, form: Form) -> None:
         self._form = form
@@ -36,10 +39,13 @@ class Layouts:
 
     def tables(self, frames: Frames) -> Iterator[Table]:
         """Most of the rows; none where they have so many lengths that to follow them is faster."""
-        lengths = groups(frames.payloads)
-        if len(lengths) > max(1, frames.end // _ENOUGH):
+        most = max(1, frames.end // _ENOUGH)
+        if len(groups(frames.payloads[:: frames.payloads.size // _SAMPLE + 1])) > most:
             return
-        for rows in lengths:
+        lengths = groups(frames.payloads)
+        if len(self._known) > _KNOWN:
+            self._known = {}
+        for rows in lengths if len(lengths) <= most else ():
             known = self._known.setdefault(int(frames.payloads[rows[0]]), [])
             for place in range(_SPLITS):
                 if not rows.size or (place == len(known) and not self._learn(frames, int(rows[0]), known)):
@@ -51,6 +57,8 @@ class Layouts:
 
     def _learn(self, frames: Frames, row: int, known: "list[_Layout]") -> bool:
         """Whether this row has a layout that others may have, too; it is known then."""
+        if frames.payloads[row] > _WIDE:
+            return False
         try:
             own, frame = frames.hand(row)
         except Damaged:

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from topx import recordio
+from topx import recordio, tables
 from topx.errors import RecordsRejected
+from topx.frames import Damaged, scan
 from topx.recordio import read_chunks, read_matrix, write_dense, write_sparse
+from topx.rows import Reader, _by_hand
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = runpy.run_path(str(GOLDEN / "make.py"))["records"]()
@@ -97,6 +99,7 @@ def test_chunks_of_any_size_make_the_same_file_and_the_same_matrix(
     monkeypatch.setattr(recordio, "_ROWS", 2)
     monkeypatch.setattr(recordio, "_NUMBERS", 5)
     monkeypatch.setattr(recordio, "_BLOCK", 30)
+    monkeypatch.setattr(tables, "_KNOWN", 1)
     golden = GOLDEN / f"{name}.rec"
     assert written(*RECORDS[name]) == golden.read_bytes()
     with golden.open("rb") as file:
@@ -210,6 +213,17 @@ def test_one_odd_record_among_many_alike_is_read_or_named() -> None:
     broken = frame(entry(1, ONE + field(2, b"\x05") + shaped) + label.replace(b"values", b"valves"))
     with pytest.raises(RecordsRejected, match=f"record 700 .*at byte {len(before)}: its label .*valves"):
         read_matrix(before + broken + after)
+
+
+def test_a_long_row_of_another_writer_is_read_or_named() -> None:
+    keys = list(range(128, 1128))
+    numbers = field(1, packed(2, keys)) + field(2, packed(7, keys))
+    content = frame(entry(1, field(3, b"\x90\x4e") + numbers))
+    matrix, _ = read_matrix(content)
+    np.testing.assert_array_equal(matrix.indices, keys)
+    endless = frame(entry(1, field(3, b"\x90\x4e") + numbers[:-1] + b"\x88"))
+    with pytest.raises(RecordsRejected, match="a number within it runs past its field"):
+        read_matrix(endless)
 
 
 def test_a_dense_row_may_name_its_shape() -> None:
@@ -420,6 +434,60 @@ def test_a_flipped_byte_among_many_rows_is_refused_or_read(labels: bool) -> None
         content[at] ^= 1
 
 
+def many_alike(name: str, count: int = 90) -> bytes:
+    """Records that are read many at a time: of one length, of few or of many."""
+    random = np.random.default_rng(5)
+    label = entry(2, field(1, struct.pack("<f", 1)))
+    if name == "dense":
+        return written(random.normal(size=(count, 65)).astype(np.float32), np.arange(count))
+    if name == "Float64":
+        return b"".join(frame(entry(1, field(1, packed(3, [one, 2.5])), 3) + label) for one in range(count))
+    if name == "Int32":
+        tensors = [field(1, packed(7, [one % 5, -2, 300 * one])) for one in range(count)]
+        labels = [entry(2, field(1, packed(7, [300 * (one % 2)])), 7) for one in range(count)]
+        return b"".join(frame(entry(1, one, 7) + other) for one, other in zip(tensors, labels, strict=True))
+    if name == "another order":
+        shaped = [field(3, b"\x90\x03") + ONE + field(2, number(one)) for one in range(count)]
+        return b"".join(frame(label + entry(1, one)) for one in shaped)
+    sizes = {"two-hot": [2], "three keys": [3], "0 to 9": range(10), "0 to 60": [0, 1, 20, 40, 60]}[name]
+    lengths = random.choice(list(sizes), count)
+    return rows([random.choice([1, 200, 20_000], size) for size in lengths], 30_000, labels=name != "0 to 9")
+
+
+def outcome(read: Any) -> tuple[Any, ...]:
+    try:
+        found = read()
+    except Damaged as damaged:
+        return damaged.row, str(damaged)
+    values = np.ravel(found.values)
+    return *(each.tolist() for each in (found.counts, found.keys)), values.tobytes(), found.labels.tobytes()
+
+
+@pytest.mark.parametrize("enough", [1, 1 << 60])
+@pytest.mark.parametrize(
+    "name",
+    ["two-hot", "three keys", "0 to 9", "0 to 60", "dense", "Float64", "Int32", "another order"],
+)
+def test_many_rows_at_a_time_are_read_as_by_hand_whatever_byte_is_damaged(
+    name: str, enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_ENOUGH", enough)  # rows of some lengths are read as tables, or followed
+    content = np.frombuffer(many_alike(name), np.uint8).copy()
+    whole, _ = scan(content)
+    form, random = whole.hand(0)[1].form, np.random.default_rng(7)
+    size = whole.end // whole.heads.size
+    near = random.integers(0, min(size, 64), 40) + random.choice(whole.heads[:-1], 40)  # where the fields are
+    for at in [None, *near.tolist(), *random.integers(0, content.size, 30).tolist()]:
+        flip = 0 if at is None else int(random.choice([1, 2, 4, 8, 128, 255]))
+        content[at or 0] ^= flip
+        frames, _ = scan(content)
+        if frames.heads.size:
+            every = np.arange(frames.heads.size)
+            expected = outcome(lambda frames=frames, every=every: _by_hand(frames, every, form)[1])
+            assert outcome(lambda frames=frames: Reader(form).read(frames)) == expected
+        content[at or 0] ^= flip
+
+
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_anything_in_a_frame_is_refused_or_read(payloads: list[bytes]) -> None:
@@ -437,6 +505,17 @@ def test_a_claimed_length_costs_no_memory(claim: int) -> None:
         tracemalloc.stop()
 
 
+def test_long_rows_of_different_lengths_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordio, "_BLOCK", 1 << 17)
+    content = rows([[1] * (30_000 + row) for row in range(160)], 9)  # 24 MB
+    tracemalloc.start()
+    try:
+        assert sum(matrix.shape[0] for matrix, _ in read_chunks(io.BytesIO(content))) == 160
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20  # 32 MB are at hand
+    finally:
+        tracemalloc.stop()
+
+
 class Dripping(io.RawIOBase):
     """A source such as a socket: it gives fewer bytes than it is asked for."""
 
@@ -449,6 +528,13 @@ class Dripping(io.RawIOBase):
 
 def test_a_source_may_give_fewer_bytes_than_asked() -> None:
     assert_same(read_matrix(Dripping((GOLDEN / "mixed.rec").read_bytes())), *RECORDS["mixed"])
+
+
+@pytest.mark.parametrize("beyond", [2**31, -(2**31) - 1])
+def test_integers_beyond_int32_are_refused_in_their_own_dtype(beyond: int) -> None:
+    for matrix, labels, what in ((np.array([[beyond]]), None, "values"), (np.ones((1, 1)), [beyond], "labels")):
+        with pytest.raises(RecordsRejected, match=f"the {what} reach beyond int32"):
+            write_dense(io.BytesIO(), matrix, labels, own_dtype=True)
 
 
 def out_of_range(key: int) -> sparse.csr_array:
