@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from local import patterns
-from local.patterns import intrinsic, shown
+from local.iam.conditions import intrinsic
+from local.patterns import shown
 
 PROPERTIES = {  # of a resource -> all that we act on; anything else would be ignored and is refused instead
     "AWS::Events::Rule": {

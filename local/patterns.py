@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
+from local.iam.conditions import intrinsic
+
 SENT = {  # who of AWS speaks to the bus here -> of what; a schedule's event goes to its own rule alone
     "aws.s3": {"Object Created", "Object Deleted"},
     "aws.states": {"Step Functions Execution Status Change"},
@@ -156,11 +158,6 @@ def _several(value: Any) -> list[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def intrinsic(value: Any) -> bool:
-    """Whether CloudFormation puts something in the place of a part of a template."""
-    return isinstance(value, dict) and any(name == "Ref" or name.startswith("Fn::") for name in value)
 
 
 def shown(value: Any) -> str:

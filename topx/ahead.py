@@ -1,8 +1,8 @@
-"""Work on successive parts by a few threads, for what NumPy does without Python's lock."""
+"""Work on successive parts by threads, a few parts ahead, for what is done without Python's lock."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -12,22 +12,28 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def ahead(function: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
-    """Each part and `function(part)`, in order; a part more than there are threads is begun at most.
+def in_order(
+    pool: Executor, function: Callable[[Part], Result], parts: Iterable[Part], most: int
+) -> Iterator[Result]:
+    """`function(part)` of each part in order; at most so many are begun, however slowly they are taken.
 
-    What the function raises is raised in its part's turn. One part alone needs no thread.
+    What the function raises is raised in its part's turn.
     """
+    begun: deque[Future[Result]] = deque()
+    for part in parts:
+        begun.append(pool.submit(function, part))
+        if len(begun) == most:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+def ahead(function: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:
+    """The same by THREADS threads, of which one part alone needs none."""
     parts = iter(parts)
     some = list(islice(parts, 2))
     if len(some) < 2:
-        yield from ((part, function(part)) for part in some)
+        yield from map(function, some)
         return
-    begun: deque[tuple[Part, Future[Result]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
-        for part in chain(some, parts):
-            begun.append((part, pool.submit(function, part)))
-            if len(begun) > THREADS:
-                first, result = begun.popleft()
-                yield first, result.result()
-        for first, result in begun:
-            yield first, result.result()
+        yield from in_order(pool, function, chain(some, parts), THREADS + 1)

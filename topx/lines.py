@@ -45,7 +45,7 @@ class Text:
     def read(self, size: int) -> bytes:
         """The next bytes, about so many; none at the end. Raises InputRejected for another encoding."""
         while True:
-            data, self._rest = self._rest + self._file.read(size - len(self._rest)), b""
+            data, self._rest = self._rest + self._file.read(max(0, size - len(self._rest))), b""
             if self._decoder is None:
                 return data
             try:

@@ -5,9 +5,8 @@ ids, distinct values and bad rows, never rows. The same rows give the same colum
 whatever their order, files, compression and delimiter.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from topx.ahead import in_order
 from topx.cells import NO_TIME
 from topx.dialect import HEAD, Dialect, detect
 from topx.distinct import Levels, Pile
@@ -275,10 +275,5 @@ class _Columns:
 
 def _parsed(pool: ThreadPoolExecutor, source: Source, dialect: Dialect, reading: Reading) -> Iterator[Chunk]:
     """The file's blocks in order, parsed side by side, few at a time."""
-    pending: deque[Future[Chunk]] = deque()
-    for line, block in _numbered(source.path, dialect.encoding, header=dialect.header):
-        pending.append(pool.submit(parse, block, line, dialect, reading))
-        if len(pending) > pa.cpu_count():
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    numbered = _numbered(source.path, dialect.encoding, header=dialect.header)
+    return in_order(pool, lambda one: parse(one[1], one[0], dialect, reading), numbered, pa.cpu_count() + 1)

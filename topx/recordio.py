@@ -56,7 +56,7 @@ def write_sparse(
         some = _numbers(values[part], "values", form.tensor)
         return _frames(form, begins, some, keys, None if column is None else column[slice(*span)])
 
-    for _, written in ahead(frames, _spans(csr)):
+    for written in ahead(frames, _spans(csr)):
         file.write(written.data)
 
 
@@ -120,7 +120,7 @@ def read_matrix(file: BinaryIO | bytes | bytearray | memoryview) -> tuple[Any, N
 def read_chunks(file: BinaryIO) -> Iterator[tuple[Any, NDArray[Any] | None]]:
     """Successive (matrix, labels) as `read_matrix` gives them, each of about four megabytes of records.
 
-    Memory is bounded by that or by the longest record. Raises RecordsRejected.
+    Memory is bounded by a few of them, or of the longest records. Raises RecordsRejected.
     """
     for form, rows, _ in _chunks(File(file)):
         yield _matrix(form, replace(rows, values=flat(rows.values)))
@@ -160,15 +160,18 @@ class _Part:
         )
 
     def form(self) -> Form:
-        """That of the first record."""
+        """That of the first record. Raises RecordsRejected where this is none."""
+        if not self.frames.heads.size:
+            raise self.rejected(0, 0, self.damage)
         try:
             return self.frames.hand(0)[1].form
         except Damaged as error:
             raise self.rejected(0, 0, error) from error
 
-    def rows(self, reader: Reader) -> Rows:
+    def rows(self, reader: Reader) -> Rows | None:
+        """The rows of the frames; None without frames. Raises RecordsRejected."""
         try:
-            return reader.read(self.frames)
+            return reader.read(self.frames) if self.frames.heads.size else None
         except Damaged as error:
             raise self.rejected(error.row, int(self.frames.heads[error.row]), error) from error
 
@@ -194,19 +197,14 @@ def _chunks(source: Content | File) -> Iterator[tuple[Form, Rows, int]]:
     """(form, rows, bytes) of successive parts of a file."""
     if source.size > _BLOCK:
         keep_at_hand()
-    reader: Reader | None = None
-
-    def rows(part: _Part) -> Rows | None:
-        return part.rows(reader) if reader and part.frames.heads.size else None
-
     parts = _parts(source)
-    for first in parts:
-        reader = Reader(first.form()) if first.frames.heads.size else None
-        parts = chain([first], parts)
-        break
-    for part, found in ahead(rows, parts):
-        if reader and found:
-            yield reader.form, found, part.frames.end
+    first = next(parts, None)
+    if first is None:
+        return
+    reader = Reader(first.form())
+    for part, rows in ahead(lambda part: (part, part.rows(reader)), chain([first], parts)):
+        if rows:
+            yield reader.form, rows, part.frames.end
         if part.damage:
             raise part.rejected(part.frames.heads.size, part.frames.end, part.damage)
 

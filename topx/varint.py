@@ -27,7 +27,7 @@ def encoded(numbers: NDArray[Any]) -> NDArray[np.uint8]:
         digits[:, place] = rest & 127
         used[:, place] = rest > 0
     flat, places = digits.reshape(-1), used.reshape(-1)
-    flat[:-1] |= places[1:].view(np.uint8) << np.uint8(7)  # more follows, but for
+    flat[:-1] |= places[1:].view(np.uint8) << np.uint8(7)  # more follows, but after the last
     digits[:, -1] &= 127
     return flat.take(np.flatnonzero(places))
 

@@ -6,9 +6,8 @@ row of the index) and `model_algo-1.json`.
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -17,6 +16,8 @@ import faiss
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+
+from topx.ahead import in_order
 
 Floats = NDArray[np.float32]
 Answer = TypeVar("Answer")
@@ -134,13 +135,7 @@ class Searchers(ThreadPoolExecutor):
 
     def answers(self, answer: Callable[[Floats], Answer], parts: Iterable[Floats]) -> Iterator[Answer]:
         """`answer(part)` of each part in order; at most `ahead` are begun, however slowly they are taken."""
-        begun: deque[Future[Answer]] = deque()
-        for part in parts:
-            begun.append(self.submit(answer, part))
-            if len(begun) == self.ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+        return in_order(self, answer, parts, self.ahead)
 
 
 def parts(rows: Floats, k: int) -> list[Floats]:

@@ -243,7 +243,7 @@ def condition_problems(given: Any, later: bool) -> Iterator[str]:
             if not listed(values):
                 yield f"{word}: {key} has no value; give at least one"
             for value in listed(values):
-                if not (later and filled_in_later(value)):
+                if not (later and intrinsic(value)):
                     yield from (
                         f"{word}: {key} is {value!r}, {wrong}" for wrong in _value_problems(base, value)
                     )
@@ -262,9 +262,10 @@ def _value_problems(base: str, value: Any) -> Iterator[str]:
             yield "which is no value for this operator"
 
 
-def filled_in_later(value: Any) -> bool:
-    """Whether a value in a template is a reference, such as {"Ref": ...} or {"Fn::Join": ...}."""
-    return isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
+def intrinsic(value: Any) -> bool:
+    """Whether CloudFormation puts something in the place of this part of a template, such as {"Ref": ...}."""
+    names = list(value) if isinstance(value, dict) else []
+    return len(names) == 1 and (names[0] == "Ref" or names[0].startswith("Fn::"))
 
 
 def listed(value: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from local.iam.conditions import (
     arn_fits,
     condition_problems,
     conditions_of,
-    filled_in_later,
+    intrinsic,
     listed,
     matcher,
     variables,
@@ -287,7 +287,7 @@ def _texts(given: dict[str, Any], name: str, later: bool) -> tuple[list[str], li
     if name not in given:
         return [], []
     values = listed(given[name])
-    wrong = [one for one in values if not isinstance(one, str) and not (later and filled_in_later(one))]
+    wrong = [one for one in values if not isinstance(one, str) and not (later and intrinsic(one))]
     found = [f"{name} holds {one!r}; give a text" for one in wrong]
     if not values:
         found.append(f"{name} is empty; give at least one")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from local.iam.conditions import filled_in_later
+from local.iam.conditions import intrinsic
 from local.iam.policy import IDENTITY, RESOURCE, TRUST, problems
 
 DOCUMENTS = {  # type of a resource -> (property with a policy, its kind, the most characters without spaces)
@@ -60,4 +60,4 @@ def length(document: Any) -> int:
 
 def _list(properties: dict[str, Any], name: str) -> list[Any]:
     given = properties.get(name, [])
-    return given if isinstance(given, list) else [] if filled_in_later(given) else [given]
+    return given if isinstance(given, list) else [] if intrinsic(given) else [given]
